@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# The harness's front: every target is a script of vm/. `make help` lists them.
+
+ifdef ARCH
+ARCHES := $(ARCH)
+else
+ARCHES := x86_64 arm64
+endif
+ARCH ?= x86_64
+export ARCH ARCHES FLAVOR FORCE CMD HOST_DIR MEM SMP TIMEOUT SUITE LINUX_VERSION LINUX_SRC
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run test kunit selftest vm tree refresh kernel tools source setup lint clean distclean
+
+help: ## this text
+	@echo 'The two that matter:'
+	@echo '  make run       boot the VM and show sched_ext, BPF programs and user space sharing slab objects'
+	@echo '  make test      build and test everything on both architectures'
+	@echo
+	@echo 'All of them:'
+	@sed -nE 's/^([a-z]+):.*## (.*)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@echo
+	@echo 'Variables:'
+	@echo '  ARCH=x86_64|arm64   default x86_64; test, kernel and the others take one, test without it both'
+	@echo '  FLAVOR=debug        a kernel of its own with lockdep and KASAN (vm/config/flavor/)'
+	@echo "  CMD='...'           what make vm runs instead of a shell; make itself can only say 2 for a"
+	@echo "                      command that failed, vm/boot.sh -c '...' ends with the command's status"
+	@echo '  HOST_DIR=path       a folder of this machine, at /host in the VM'
+	@echo '  MEM=2G SMP=2 TIMEOUT=300   the VM'
+	@echo '  SUITE=glob          which KUnit suites'
+	@echo '  LINUX_VERSION=7.3.x, LINUX_SRC=path   another kernel to compose on'
+	@echo '  FORCE=1             make tree: drop what was edited in the composed tree'
+	@echo
+	@echo 'Everything is made in $${XDG_CACHE_HOME:-~/.cache}/arena-slab: tree/ is the composed kernel,'
+	@echo 'logs/latest/ what the last run said.'
+
+run: kernel tools ## the demonstration, in the VM
+	@vm/boot.sh -n demo -c demo
+
+test: ## KUnit, selftests and a short demonstration (both architectures, or ARCH)
+	@vm/test.sh $(ARCHES)
+
+kunit: kernel tools ## the unit tests, by the kernel's own parser
+	@vm/kunit.sh
+
+selftest: kernel tools ## the BPF tests
+	@vm/selftest.sh
+
+vm: kernel tools ## a shell in the VM, or CMD='...'
+	@if [ -n "$$CMD" ]; then exec vm/boot.sh -c "$$CMD"; else exec vm/boot.sh; fi
+
+tree: ## compose: pristine source, patches, new files
+	@vm/tree.sh compose
+
+refresh: ## take edits of the composed tree back into patches and files
+	@vm/tree.sh refresh
+
+kernel: ## configure and build the composed tree
+	@vm/kernel.sh >/dev/null
+
+tools: kernel ## bpftool, libbpf, scx_qmap, our programs, the VM's image
+	@vm/user.sh
+
+source: setup ## fetch and unpack the pinned kernel source
+	@vm/source.sh >/dev/null
+
+setup: ## install the packages that are missing
+	@vm/setup.sh
+
+lint: ## shellcheck on the harness
+	@shellcheck vm/*.sh vm/init .ci/run
+
+clean: ## remove builds, tools and logs; the source and ccache stay
+	@vm/clean.sh
+
+distclean: ## remove the whole cache folder
+	@vm/clean.sh all

@@ -1,0 +1,193 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Boot the kernel in QEMU, and run a command in it or give a shell.
+#
+# Usage: vm/boot.sh [-n NAME] [-a KERNEL_ARGUMENTS] [-f FILE[:GUEST_PATH]]...
+#		    [-s] [-c COMMAND]
+#
+#	-n	name of the logs (console-NAME.log, output-NAME.log)
+#	-f	put a file into the guest (default place: /bin)
+#	-s	silent: the command's output goes to its log only
+#	-c	what to run; without it a shell, or the script on stdin when that is
+#		no terminal
+#
+# Environment: ARCH, FLAVOR, MEM (2G), SMP (2), TIMEOUT in seconds (300, 0 is
+# none; a shell has none), HOST_DIR (becomes /host), QEMU_ARGS.
+#
+# The command's exit status is this script's, but for the machine's own troubles:
+#
+#	124	it took too long
+#	125	the machine was lost: it died or panicked before the command ended
+#	126	the kernel complained on its console (the command may have passed)
+#
+# KVM is never asked for: there are machines on which it opens and then hangs.
+
+# shellcheck source=vm/lib.sh
+. "$(dirname "$0")/lib.sh"
+arch_setup
+
+MEM=${MEM:-2G}
+SMP=${SMP:-2}
+HOST_DIR=${HOST_DIR:-}
+SELF=vm
+APPEND=
+FILES=()
+SILENT=
+COMMAND=
+SHELL_WANTED=1
+
+while getopts n:a:f:sc: opt; do
+	case $opt in
+	n) SELF=$OPTARG ;;
+	a) APPEND=$OPTARG ;;
+	f) FILES+=("$OPTARG") ;;
+	s) SILENT=1 ;;
+	c)
+		COMMAND=$OPTARG
+		SHELL_WANTED=
+		;;
+	*) die -2 "usage: vm/boot.sh [-n NAME] [-a ARGUMENTS] [-f FILE[:PATH]]... [-s] [-c COMMAND]" ;;
+	esac
+done
+
+if [ -n "$SHELL_WANTED" ] && ! [ -t 0 ]; then
+	COMMAND=$(cat)
+	SHELL_WANTED=
+fi
+TIMEOUT=${TIMEOUT:-$([ -n "$SHELL_WANTED" ] && echo 0 || echo 300)}
+[[ $TIMEOUT =~ ^[0-9]+$ ]] || die -2 "TIMEOUT=$TIMEOUT is no number of seconds"
+if [ -n "$HOST_DIR" ]; then
+	[ -d "$HOST_DIR" ] || die -2 "HOST_DIR=$HOST_DIR: there is no such folder"
+	HOST_DIR=$(realpath "$HOST_DIR")
+fi
+[ -f "$IMAGE" ] || die "there is no kernel for $NAME yet: make kernel ARCH=$ARCH"
+[ -f "$TOOLS/initramfs.cpio.gz" ] || die "there is no VM image for $NAME yet: make tools ARCH=$ARCH"
+run_setup
+
+CONSOLE=$ARENA_SLAB_RUN/console-$SELF.log
+OUTPUT=$ARENA_SLAB_RUN/output-$SELF.log
+WORK=$(mktemp -d "${TMPDIR:-/tmp}/arena-slab-vm.XXXXXX") || die "no room for temporary files"
+QEMU=
+cleanup() {
+	[ -z "$QEMU" ] || kill "$QEMU" 2>/dev/null || true
+	rm -rf "$WORK"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM HUP
+
+# What is made for this boot, appended to the image.
+guest_files() {
+	local f to root=$WORK/root
+
+	mkdir -p "$root/etc/vm" "$root/bin"
+	{
+		printf 'HOST_SHARED=%s\n' "${HOST_DIR:+1}"
+		if [ -n "$SHELL_WANTED" ]; then
+			stty size 2>/dev/null | awk '$1 > 0 { r = $1; c = $2 }
+				END { print "TTY_ROWS=" (r ? r : 24) "\nTTY_COLS=" (c ? c : 80) }'
+		fi
+	} >"$root/etc/vm/env"
+	[ -n "$SHELL_WANTED" ] || printf '%s\n' "$COMMAND" >"$root/etc/vm/command"
+	for f in "${FILES[@]}"; do
+		to=bin/
+		case $f in
+		*:/*) to=${f#*:/} f=${f%%:/*} ;;
+		esac
+		[ -f "$f" ] || die -2 "$f: there is no such file to put into the VM"
+		mkdir -p "$root/$(dirname "${to}x")"
+		cp "$f" "$root/$to"
+	done
+	{
+		cat "$TOOLS/initramfs.cpio.gz"
+		(cd "$root" && find . -mindepth 1 | sort | cpio -o -H newc -R 0:0 --quiet | gzip -1n)
+	} >"$WORK/initrd"
+}
+
+# The lines in which a kernel complains.
+complaints() {
+	grep -aE 'WARNING: |BUG: |BUG at |Oops|Internal error: |INFO: possible|possible (circular|recursive) locking|possible irq lock inversion|inconsistent lock state|suspicious RCU usage|DEBUG_LOCKS_WARN|lockdep is turned off|KASAN: |KFENCE: |KCSAN: |UBSAN: |rcu: INFO: |rcu_preempt (self-)?detected|soft lockup|hard LOCKUP|INFO: task .* blocked for more|Unable to handle kernel|general protection fault, |Kernel panic|scheduling while atomic|sleeping function called|kernel BUG|Bad page state|list_(add|del) corruption|refcount_t: |double free|page_table_check' "$CONSOLE" |
+		grep -avE 'Kernel command line|Command line:' | head -n 25
+}
+
+guest_files
+mkfifo "$WORK/out.in" "$WORK/out.out"
+: >"$CONSOLE"
+: >"$OUTPUT"
+
+case $ARCH in
+x86_64)
+	qemu=(qemu-system-x86_64)
+	args='console=ttyS0'
+	;;
+arm64)
+	qemu=(qemu-system-aarch64 -machine virt)
+	args='console=ttyAMA0'
+	;;
+esac
+# KUnit's suites run when they are asked for only: -a is behind this.
+args="$args panic=-1 oops=panic rdinit=/init kunit.autorun=0 $APPEND"
+qemu+=(-accel tcg -cpu max -smp "$SMP" -m "$MEM" -display none -monitor none -no-reboot
+	-nic none -kernel "$IMAGE" -initrd "$WORK/initrd" -append "$args"
+	-serial "file:${CONSOLE//,/,,}"
+	-device virtio-serial-pci
+	-chardev "file,id=status,path=${WORK//,/,,}/status"
+	-device virtserialport,chardev=status,name=arena.status)
+if [ -n "$HOST_DIR" ]; then
+	qemu+=(-virtfs "local,path=${HOST_DIR//,/,,},mount_tag=host,security_model=none,multidevs=remap")
+fi
+if [ -n "$SHELL_WANTED" ]; then
+	qemu+=(-chardev stdio,id=tty,signal=off -device virtconsole,chardev=tty)
+else
+	qemu+=(-chardev "pipe,id=out,path=${WORK//,/,,}/out"
+		-device virtserialport,chardev=out,name=arena.out)
+fi
+# shellcheck disable=SC2206 # words on purpose
+qemu+=(${QEMU_ARGS:-})
+printf '%s\n' "${qemu[*]@Q}" >"$ARENA_SLAB_RUN/qemu-$SELF.log"
+
+rc=0
+if [ -n "$SHELL_WANTED" ]; then
+	say "a shell in the VM ($NAME); exit ends it; console: $(shown "$CONSOLE")"
+	timeout --foreground -k 5 "$TIMEOUT" "${qemu[@]}" 2>>"$ARENA_SLAB_RUN/qemu-$SELF.log" || rc=$?
+else
+	if [ -n "$SILENT" ]; then
+		cat <"$WORK/out.out" >"$OUTPUT" &
+	else
+		tee "$OUTPUT" <"$WORK/out.out" &
+	fi
+	reader=$!
+	timeout -k 5 "$TIMEOUT" "${qemu[@]}" </dev/null >>"$ARENA_SLAB_RUN/qemu-$SELF.log" 2>&1 &
+	QEMU=$!
+	wait "$QEMU" || rc=$?
+	QEMU=
+	# QEMU that never opened the pipe leaves its reader waiting.
+	: <>"$WORK/out.out"
+	wait "$reader" 2>/dev/null || true
+fi
+
+status=$(cat "$WORK/status" 2>/dev/null || true)
+log="console: $(shown "$CONSOLE")"
+bad=$(complaints || true)
+if [ -n "$bad" ]; then
+	say "the kernel ($NAME) complained:"
+	printf '%s\n' "$bad" | sed 's/^/    /' >&2
+fi
+case $rc in
+124 | 137)
+	[ -n "$status" ] || die -124 "VM ($NAME): the command did not end within $TIMEOUT s, $log"
+	die -125 "VM ($NAME): lost, it did not power off (the command's status was $status), $log"
+	;;
+esac
+if [ -z "$status" ]; then
+	[ -n "$bad" ] || [ ! -s "$CONSOLE" ] || tail -n 8 "$CONSOLE" | sed 's/^/    /' >&2
+	[ "$rc" = 0 ] || tail -n +2 "$ARENA_SLAB_RUN/qemu-$SELF.log" | tail -n 5 | sed 's/^/    /' >&2
+	die -125 "VM ($NAME): lost before the command ended (QEMU: $rc), $log"
+fi
+if [ -n "$bad" ]; then
+	die -126 "VM ($NAME): the kernel complained; the command's own status was $status, $log"
+fi
+if [ "$status" != 0 ]; then
+	say "VM ($NAME): the command ended with status $status"
+fi
+exit "$status"

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Remove what was built, and with "all" what was fetched, too. A composed tree
+# with edits that no patch holds stays, unless FORCE=1.
+#
+# Usage: [FORCE=1] vm/clean.sh [all]
+
+# shellcheck source=vm/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+[ -d "$CACHE" ] || exit 0
+lock
+if [ "${1:-}" = all ]; then
+	if [ -d "$TREE" ] && [ -z "${FORCE:-}" ]; then
+		"$VM/tree.sh" compose
+	fi
+	# Not the folder itself: the lock is in there.
+	find "$CACHE" -mindepth 1 -maxdepth 1 ! -name lock -exec rm -rf {} +
+	say "removed: $(shown "$CACHE/")*"
+else
+	rm -rf "$CACHE/build" "$CACHE/tools" "$CACHE/logs"
+	say "removed: build, tools, logs (in the cache folder)"
+fi

@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Run the BPF tests in the VM and count their TAP. A test that was planned and
+# did not report has failed. The last line is "N passed, N failed, N skipped".
+#
+# Usage: [ARCH=] [FLAVOR=] vm/selftest.sh [ARGUMENTS OF arena_slab]
+
+# shellcheck source=vm/lib.sh
+. "$(dirname "$0")/lib.sh"
+arch_setup
+run_setup
+
+OUTPUT=$ARENA_SLAB_RUN/output-selftest-$NAME.log
+[ -x "$TOOLS/bin/arena_slab" ] || die "there is no arena_slab for $NAME in tools/testing/selftests/bpf yet"
+
+# Counts on the last line; before it, every failure with the lines that led to it.
+tap() {
+	awk '
+	/^1\.\.[0-9]+/ { planned = substr($1, 4) + 0; next }
+	/^(not )?ok / {
+		ran++
+		if ($0 ~ /# *(SKIP|skip)/) { skipped++; print }
+		else if ($1 == "ok") passed++
+		else { failed++; printf "%s%s\n", notes, $0 }
+		notes = ""
+		next
+	}
+	/^(TAP|KTAP) version/ { next }
+	{ notes = notes $0 "\n" }
+	END {
+		if (planned > ran) {
+			printf "%s%d of %d tests did not report\n", notes, planned - ran, planned
+			failed += planned - ran
+		}
+		printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped
+	}' "$OUTPUT"
+}
+
+say "BPF tests ($NAME): boot"
+rc=0
+TIMEOUT=${TIMEOUT:-900} "$VM/boot.sh" -s -n "selftest-$NAME" -c "arena_slab $*" || rc=$?
+result=$(tap)
+printf '%s\n' "$result" | sed '$d'
+read -r passed _ failed _ skipped _ <<<"$(printf '%s\n' "$result" | tail -n 1)"
+if [ "$rc" != 0 ] && [ "$failed" = 0 ]; then
+	say "BPF tests ($NAME): no test failed, but the run ended with $rc, log: $(shown "$OUTPUT")"
+	tail -n 15 "$OUTPUT" | sed 's/^/    /' >&2
+	failed=1
+elif [ $((passed + failed)) = 0 ]; then
+	say "BPF tests ($NAME): no test ran, log: $(shown "$OUTPUT")"
+	failed=1
+fi
+printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+[ "$rc" = 0 ] || exit "$rc"
+[ "$failed" = 0 ]

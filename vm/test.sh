@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Build and test everything: the kernel, the tools, KUnit, the BPF tests and a
+# short demonstration, one architecture after the other. What cannot be built or
+# run counts as failed, and the rest goes on. The very last line, alone, is
+# "N passed, N failed, N skipped".
+#
+# Usage: [FLAVOR=] vm/test.sh [x86_64|arm64]...
+
+# shellcheck source=vm/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+[ $# -gt 0 ] || set -- x86_64 arm64
+for arch in "$@"; do
+	ARCH=$arch
+	arch_setup
+done
+run_setup
+
+passed=0
+failed=0
+skipped=0
+trouble=()
+
+# suite WHAT COMMAND...: its output is shown, its last line is counted.
+suite() {
+	local what=$1 rc=0 log line p f s
+
+	shift
+	log=$ARENA_SLAB_RUN/result-${what// /-}.log
+	"$@" | tee "$log" || rc=$?
+	line=$(grep -E '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' "$log" | tail -n 1 || true)
+	if [ -n "$line" ]; then
+		read -r p _ f _ s _ <<<"$line"
+	else
+		p=0 f=1 s=0
+	fi
+	[ "$rc" = 0 ] || [ "$f" -gt 0 ] || f=1
+	passed=$((passed + p))
+	failed=$((failed + f))
+	skipped=$((skipped + s))
+	case $rc in
+	0) ;;
+	124) trouble+=("$what: took too long") ;;
+	125) trouble+=("$what: the machine was lost") ;;
+	126) trouble+=("$what: the kernel complained") ;;
+	*) trouble+=("$what: $f failed") ;;
+	esac
+	return "$rc"
+}
+
+# one COMMAND...: counts as a single test.
+one() {
+	local rc=0
+
+	"$@" >&2 || rc=$?
+	if [ "$rc" = 0 ]; then
+		echo '1 passed, 0 failed, 0 skipped'
+	else
+		echo '0 passed, 1 failed, 0 skipped'
+	fi
+	return "$rc"
+}
+
+# build WHAT COMMAND...: is no test when it works, and a failure when it does not.
+build() {
+	local what=$1
+
+	shift
+	"$@" >/dev/null && return
+	failed=$((failed + 1))
+	trouble+=("$what: not built")
+	return 1
+}
+
+for arch in "$@"; do
+	ARCH=$arch
+	arch_setup
+	say "== $NAME"
+	build "kernel $NAME" "$VM/kernel.sh" || continue
+	build "tools $NAME" "$VM/user.sh" || continue
+	suite "KUnit $NAME" "$VM/kunit.sh" || true
+	suite "BPF tests $NAME" "$VM/selftest.sh" || true
+	say "demonstration ($NAME): boot"
+	suite "demonstration $NAME" one "$VM/boot.sh" -n "demo-$NAME" -c 'ROUNDS=2 demo' || true
+done
+
+if [ ${#trouble[@]} -gt 0 ]; then
+	say "== what went wrong (logs: $(shown "$ARENA_SLAB_RUN"))"
+	printf '    %s\n' "${trouble[@]}" >&2
+fi
+printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+[ "$failed" = 0 ] && [ "$passed" -gt 0 ]
