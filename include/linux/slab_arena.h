@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What mm/ and kernel/bpf/ share of SLAB_BPF_ARENA. Not an API: subsystems use
+ * <linux/bpf_arena_slab.h>.
+ *
+ * mm/slab_arena.c holds what belongs to objects: free links, states, the
+ * boundary where an object goes to its user and comes back. It knows nothing of
+ * page tables. kernel/bpf/arena_slab.c holds what belongs to pages: the slot
+ * table, mapping, accounting and the way back to the page allocator. It knows
+ * nothing of free lists. They meet in struct arena_slab, one for each slab page.
+ *
+ * With 4 KiB pages and objects of 64 bytes, a slab at arena page 3 looks so:
+ *
+ *	slots		dir[0]->slot[3] -> struct arena_slab
+ *	slab page	64 objects; any byte of them may change at any moment
+ *	struct slab	freelist (direct map), counters { inuse, objects, pgoff 3 }
+ *	arena_slab	56 bytes + state[64], 2 bytes an object: 4.5 % of the page
+ */
+#ifndef _LINUX_SLAB_ARENA_H
+#define _LINUX_SLAB_ARENA_H
+
+#include <linux/atomic.h>
+#include <linux/bitfield.h>
+#include <linux/bits.h>
+#include <linux/build_bug.h>
+#include <linux/irq_work.h>
+#include <linux/llist.h>
+#include <linux/mm_types.h>
+#include <linux/reciprocal_div.h>
+#include <linux/refcount.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+
+struct bpf_arena;
+struct obj_cgroup;
+struct slab;
+
+/*
+ * State of one object, 16 bits:
+ *
+ *	FREE | next	on a SLUB free list, or was when SLUB last looked: the
+ *			objects in a sheaf keep the link that they had
+ *	CACHED		with SLUB, on no list: freshly made, or just freed
+ *	DEFERRED | next	freed where no lock could be taken; on the slab's stack
+ *	LIVE		with its user; the only state that a free can win
+ *
+ * `next` is an index in the same slab, so that a state never holds an address.
+ * Transitions: to LIVE by slab_arena_alloc() only, from LIVE by the one winner
+ * of the cmpxchg in slab_arena_free() only; all others by SLUB, which owns the
+ * object then.
+ */
+#define ARENA_OBJ_INDEX		GENMASK(13, 0)
+#define ARENA_OBJ_END		ARENA_OBJ_INDEX
+#define ARENA_OBJ_TAG		GENMASK(15, 14)
+#define ARENA_OBJ_FREE		0x0000
+#define ARENA_OBJ_DEFERRED	0x4000
+#define ARENA_OBJ_CACHED	0x8000
+#define ARENA_OBJ_LIVE		0xc000
+
+/* The smallest object, because SLUB aligns sizes to a word */
+#define ARENA_OBJ_MIN_SIZE	sizeof(void *)
+
+/* Every index, and the end mark, in every tag, is a state of its own */
+static_assert((ARENA_OBJ_INDEX | ARENA_OBJ_TAG) == U16_MAX);
+static_assert(!(ARENA_OBJ_INDEX & ARENA_OBJ_TAG));
+static_assert(PAGE_SIZE / ARENA_OBJ_MIN_SIZE < ARENA_OBJ_END);
+static_assert((ARENA_OBJ_FREE & ARENA_OBJ_TAG) == ARENA_OBJ_FREE);
+static_assert((ARENA_OBJ_DEFERRED & ARENA_OBJ_TAG) == ARENA_OBJ_DEFERRED);
+static_assert((ARENA_OBJ_CACHED & ARENA_OBJ_TAG) == ARENA_OBJ_CACHED);
+static_assert((ARENA_OBJ_LIVE & ARENA_OBJ_TAG) == ARENA_OBJ_LIVE);
+static_assert(ARENA_OBJ_FREE != ARENA_OBJ_DEFERRED && ARENA_OBJ_FREE != ARENA_OBJ_CACHED &&
+	      ARENA_OBJ_FREE != ARENA_OBJ_LIVE && ARENA_OBJ_DEFERRED != ARENA_OBJ_CACHED &&
+	      ARENA_OBJ_DEFERRED != ARENA_OBJ_LIVE && ARENA_OBJ_CACHED != ARENA_OBJ_LIVE);
+
+/**
+ * struct arena_slab - what the kernel knows of one slab page in an arena
+ * @slab: the page, as SLUB sees it
+ * @cache: the cache that it belongs to; pinned by one reference a slab
+ * @base: direct-map address of object 0
+ * @kaddr: arena kernel address of object 0
+ * @node: in &bpf_arena_cache.deferred while @defer_head is not empty, later in
+ *	the arena's list of dead slabs; never in both, because an object on the
+ *	stack keeps the slab in use
+ * @pgoff: arena page offset
+ * @defer_head: stack of objects whose free was deferred; ARENA_OBJ_END if none
+ * @objects: number of objects
+ * @dead: set by the one who gives the slab up
+ * @state: one for each object, see above
+ *
+ * Freed no earlier than an RCU grace period after its slot stopped pointing at
+ * it, for the sake of slab_arena_free(), which finds it without a lock.
+ */
+struct arena_slab {
+	struct slab *slab;
+	struct bpf_arena_cache *cache;
+	void *base;
+	unsigned long kaddr;
+	struct llist_node node;
+	u32 pgoff;
+	atomic_t defer_head;
+	u16 objects;
+	u16 dead;
+	u16 state[];
+};
+
+/*
+ * Slot table: arena page offset -> slot, two levels. A leaf covers 512 pages
+ * and stays until the arena goes. The low bits of a slot tell its kind; the
+ * kinds that wait for the worker form a stack through their @next field.
+ */
+#define ARENA_LEAF_SHIFT	9
+#define ARENA_LEAF_SLOTS	BIT(ARENA_LEAF_SHIFT)
+
+#define ARENA_SLOT_KIND		GENMASK(2, 0)
+#define ARENA_SLOT_SLAB		0	/* pointer to struct arena_slab; NULL: none */
+#define ARENA_SLOT_DYING	1	/* a page is on its way out */
+#define ARENA_SLOT_LARGE	2	/* first page of an object of @count pages */
+#define ARENA_SLOT_LARGE_TAIL	3	/* another page of it */
+#define ARENA_SLOT_LARGE_DEAD	4	/* LARGE, freed: waits for the worker */
+#define ARENA_SLOT_SCRUB	5	/* scratch was here: waits for a TLB flush */
+#define ARENA_SLOT_COUNT	GENMASK_ULL(23, 3)
+#define ARENA_SLOT_NEXT		GENMASK_ULL(44, 24)
+
+/* Page counts and offsets reach 2^20, and the end of the stack is another value */
+#define ARENA_SLOT_NEXT_END	BIT(20)
+static_assert(SZ_4G / PAGE_SIZE <= BIT(20));
+static_assert(__alignof__(struct arena_slab) > ARENA_SLOT_KIND);
+
+static inline bool arena_slot_is_slab(unsigned long slot)
+{
+	return slot && !(slot & ARENA_SLOT_KIND);
+}
+
+struct arena_slot_leaf {
+	unsigned long slot[ARENA_LEAF_SLOTS];
+};
+
+struct arena_slot_table {
+	unsigned long nr_pages;
+	struct arena_slot_leaf *dir[];
+};
+
+struct arena_cache_stats {
+	u64 allocs;
+	u64 frees;
+};
+
+/**
+ * struct bpf_arena_cache - a kmem_cache in an arena, with its arena side
+ * @s: the kmem_cache; private, since what it hands out are direct-map addresses
+ * @arena: the arena; a reference is held for caches of the kernel's, while those
+ *	of programs belong to the arena and go with it
+ * @slots: the arena's slot table
+ * @kbase: kern_vm_start
+ * @user_start: user_vm_start
+ * @nr_pages: size of the arena
+ * @size: distance of two objects in a slab
+ * @reciprocal_size: for the division by it
+ * @of_program: objects belong to programs, which may free them
+ * @deferred: slabs with deferred frees
+ * @deferred_work: returns them
+ * @objcg: pays for pages and metadata; map->objcg goes before map_free()
+ * @ref: one for the owner, one for each slab that still has its page
+ * @list: in the arena's list of caches
+ * @stats: see struct arena_cache_stats
+ */
+struct bpf_arena_cache {
+	struct kmem_cache *s;
+	struct arena_slot_table *slots;
+	unsigned long kbase;
+	u64 user_start;
+	unsigned long nr_pages;
+	unsigned int size;
+	struct reciprocal_value reciprocal_size;
+	bool of_program;
+	struct arena_cache_stats __percpu *stats;
+	struct bpf_arena *arena;
+	struct llist_head deferred;
+	struct irq_work deferred_work;
+	struct obj_cgroup *objcg;
+	refcount_t ref;
+	struct list_head list;
+};
+
+#ifdef CONFIG_SLAB_BPF_ARENA
+
+static inline unsigned long *arena_slot_ptr(const struct arena_slot_table *t, unsigned long pgoff)
+{
+	struct arena_slot_leaf *leaf;
+
+	/* Pairs with the cmpxchg() that publishes a zeroed leaf; address dependency */
+	leaf = READ_ONCE(t->dir[pgoff >> ARENA_LEAF_SHIFT]);
+	return leaf ? &leaf->slot[pgoff & (ARENA_LEAF_SLOTS - 1)] : NULL;
+}
+
+/* Arena side: kernel/bpf/arena_slab.c */
+int bpf_arena_slab_map(struct arena_slab *as, struct page *page, gfp_t gfp, bool allow_spin);
+void bpf_arena_slab_unmap(struct arena_slab *as);
+struct mem_cgroup *bpf_arena_slab_memcg_enter(struct bpf_arena_cache *c,
+					      struct mem_cgroup **memcg);
+void bpf_arena_slab_memcg_exit(struct mem_cgroup *old, struct mem_cgroup *memcg);
+
+/* Object side: mm/slab_arena.c */
+void slab_arena_init_cache(struct bpf_arena_cache *c);
+const char *slab_arena_name(struct bpf_arena_cache *c);
+void *slab_arena_alloc(struct bpf_arena_cache *c, gfp_t gfp, bool nolock);
+void slab_arena_free(struct arena_slab *as, void *obj, bool nolock);
+void slab_arena_free_page(struct page *page);
+void slab_arena_deferred_work(struct irq_work *work);
+bool slab_arena_drain(struct kmem_cache *s);
+void slab_arena_detach(struct kmem_cache *s);
+
+#endif /* CONFIG_SLAB_BPF_ARENA */
+#endif /* _LINUX_SLAB_ARENA_H */

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What kernel/bpf/arena.c and kernel/bpf/arena_slab.c share.
+ *
+ * Lock order in an arena:
+ *
+ *	1.  arena_slabs->lock (mutex): the list of caches and size classes
+ *	2.  slab_mutex and below, by creating and destroying caches
+ *	3.  zap_mutex (mutex): one walk over the mappings at a time
+ *	4.  lock (mutex): the list of mappings; dropped before
+ *	5.  mmap_lock of a mapping process
+ *	6.  spinlock (rqspinlock): range tree, page tables, slots, nr_pages
+ *
+ * The spinlock is a leaf, never taken under a lock of SLUB's nor the other way
+ * round: slabs are made with no SLUB lock held and given up through a worker.
+ * It may fail, and does so where a program runs on top of its holder.
+ */
+#ifndef KERNEL_BPF_ARENA_H
+#define KERNEL_BPF_ARENA_H
+
+#include <linux/bpf.h>
+#include <linux/irq_work.h>
+#include <linux/llist.h>
+#include <linux/mutex.h>
+#include <linux/ratelimit_types.h>
+#include <linux/slab_arena.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+#include <asm/rqspinlock.h>
+#include "range_tree.h"
+
+struct arena_slabs;
+
+struct bpf_arena {
+	struct bpf_map map;
+	u64 user_vm_start;
+	u64 user_vm_end;
+	struct vm_struct *kern_vm;
+	struct page *scratch_page;
+	/* the scratch page has been mapped; until then nobody needs to look for it */
+	bool scratched;
+	struct range_tree rt;
+	/* protects rt, dying and nr_pages */
+	rqspinlock_t spinlock;
+	/* number of pages currently populated in the arena */
+	u64 nr_pages;
+	/* ranges whose pages are on their way out: in no page table, not yet in rt */
+	struct list_head dying;
+	struct list_head vma_list;
+	/* protects vma_list */
+	struct mutex lock;
+	u64 zap_gen;
+	struct mutex zap_mutex;
+	struct irq_work     free_irq;
+	struct work_struct  free_work;
+	struct llist_head   free_spans;
+	/* set with the first slab cache and until the arena goes; acquire to read */
+	struct arena_slabs *slabs;
+};
+
+/*
+ * A range between the moment its PTEs are cleared and the moment it may be used
+ * again. It stands on the stack of the one who frees, in bpf_arena.dying.
+ */
+struct arena_dying_range {
+	struct list_head list;
+	u32 pgoff;
+	u32 page_cnt;
+};
+
+static inline u64 clear_lo32(u64 val)
+{
+	return val & ~(u64)~0U;
+}
+
+static inline long compute_pgoff(struct bpf_arena *arena, long uaddr)
+{
+	return (u32)(uaddr - (u32)arena->user_vm_start) >> PAGE_SHIFT;
+}
+
+static inline u32 arena_pgoff_to_uaddr32(struct bpf_arena *arena, u32 pgoff)
+{
+	return (u32)(arena->user_vm_start + (u64)pgoff * PAGE_SIZE);
+}
+
+static inline unsigned long arena_max_pages(struct bpf_arena *arena)
+{
+	return (arena->user_vm_end - arena->user_vm_start) >> PAGE_SHIFT;
+}
+
+/* kernel/bpf/arena.c */
+void arena_lock_sleepable(struct bpf_arena *arena, unsigned long *flags);
+void arena_zap_mappings(struct bpf_arena *arena,
+			void (*zap)(struct vm_area_struct *vma, void *data), void *data,
+			bool drain);
+long arena_alloc_pages(struct bpf_arena *arena, long uaddr, long page_cnt, int node_id,
+		       bool sleepable, bool large);
+int arena_clear_range(struct bpf_arena *arena, u32 pgoff, u32 page_cnt,
+		      struct llist_head *pages);
+extern const struct bpf_map_ops arena_map_ops;
+
+/* kernel/bpf/arena_slab.c */
+#ifdef CONFIG_SLAB_BPF_ARENA
+/* 16, 32, 64, 96, 128, 192, then powers of two up to a page: 11 with 4 KiB pages */
+#define ARENA_NR_CLASSES	(PAGE_SHIFT - 1)
+
+enum arena_counter {
+	ARENA_SLABS_MAPPED,
+	ARENA_SLABS_FREED,
+	ARENA_LARGE_ALLOCS,
+	ARENA_LARGE_FREES,
+	ARENA_SCRUBS,
+	ARENA_DRAINS,
+	ARENA_FREE_NO_OBJECT,
+	ARENA_FREE_INTERIOR,
+	ARENA_FREE_NOT_LIVE,
+	ARENA_FREE_NOT_YOURS,
+	ARENA_NR_COUNTERS,
+};
+
+/**
+ * struct arena_slabs - what an arena with slab caches has beyond one without
+ * @arena: back pointer
+ * @slots: slot table
+ * @lock: protects @caches and the creation of size classes
+ * @caches: all caches, of programs and of the kernel
+ * @class: the size classes of bpf_arena_alloc(); acquire to read
+ * @id: for names; map ids are reused and in-kernel maps have none
+ * @dead: slabs that have been given up
+ * @dead_slots: stack of slots for the worker, linked through the slots themselves
+ * @irq: gets from any context to @work
+ * @work: arena_slab_worker()
+ * @want_drain: somebody found the arena full
+ * @last_drain: jiffies of the last drain
+ * @drain_started: drains that have begun
+ * @drain_done: the value of @drain_started when the worker last finished
+ * @wait: they wait here
+ * @going: the arena goes; ranges need not be marked as free any more
+ * @objcg: who pays
+ * @zero_pgoff: the page whose (u32)uaddr is 0, or -1
+ * @counters: see enum arena_counter
+ * @reports: rate limit for reports to programs
+ * @all: in arena_slabs_all
+ */
+struct arena_slabs {
+	struct bpf_arena *arena;
+	struct arena_slot_table *slots;
+	struct mutex lock;
+	struct list_head caches;
+	struct bpf_arena_cache *class[ARENA_NR_CLASSES];
+	u64 id;
+	struct llist_head dead;
+	atomic_t dead_slots;
+	struct irq_work irq;
+	struct work_struct work;
+	bool want_drain;
+	unsigned long last_drain;
+	unsigned long drain_started;
+	unsigned long drain_done;
+	wait_queue_head_t wait;
+	bool going;
+	struct obj_cgroup *objcg;
+	long zero_pgoff;
+	atomic_long_t counters[ARENA_NR_COUNTERS];
+	struct ratelimit_state reports;
+	struct list_head all;
+};
+
+unsigned long arena_slot(struct bpf_arena *arena, u32 pgoff);
+u32 arena_next_free_slot(struct bpf_arena *arena, u32 pgoff, u32 end, u32 *next);
+int arena_range_release(struct bpf_arena *arena, u32 pgoff, u32 page_cnt);
+int arena_slots_prepare(struct bpf_arena *arena, u32 pgoff, u32 page_cnt);
+void arena_slots_set_large(struct bpf_arena *arena, u32 pgoff, u32 page_cnt);
+bool arena_slab_access_ok(struct bpf_arena *arena, u32 pgoff);
+void arena_slabs_destroy(struct bpf_arena *arena);
+void arena_slabs_free(struct bpf_arena *arena);
+#if IS_ENABLED(CONFIG_KUNIT)
+/* The steps of a slab's way in that tests let fail on purpose */
+int arena_charge_page(struct obj_cgroup *objcg, gfp_t gfp);
+int arena_slots_add_leaf(struct arena_slabs *sl, u32 pgoff, gfp_t gfp, bool nolock);
+int arena_place_slab(struct arena_slabs *sl, struct arena_slab *as, struct page *page);
+#endif
+#else
+static inline unsigned long arena_slot(struct bpf_arena *arena, u32 pgoff)
+{
+	return 0;
+}
+
+static inline u32 arena_next_free_slot(struct bpf_arena *arena, u32 pgoff, u32 end, u32 *next)
+{
+	*next = end;
+	return pgoff;
+}
+
+static inline int arena_range_release(struct bpf_arena *arena, u32 pgoff, u32 page_cnt)
+{
+	return range_tree_set(&arena->rt, pgoff, page_cnt);
+}
+
+static inline int arena_slots_prepare(struct bpf_arena *arena, u32 pgoff, u32 page_cnt)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void arena_slots_set_large(struct bpf_arena *arena, u32 pgoff, u32 page_cnt) {}
+static inline void arena_slabs_destroy(struct bpf_arena *arena) {}
+static inline void arena_slabs_free(struct bpf_arena *arena) {}
+#endif
+
+#endif /* KERNEL_BPF_ARENA_H */

@@ -1,0 +1,1366 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * SLAB_BPF_ARENA, the arena side: pages, size classes, kfuncs.
+ *
+ * mm/slab_arena.c makes objects of a page; here a page gets its place in an arena
+ * and finds its way out of it. An arena of 256 pages with user_vm_start
+ * 7f7d_2620_0000, and a slab of 64-byte objects:
+ *
+ *	range tree	pages [1, 255] are free, page 0 is taken
+ *	slots		slot 0 -> struct arena_slab { pgoff 0, base ffff_8881_0a4c_3000,
+ *						      kaddr ffff_c900_2806_9000 }
+ *	kernel PTE	ffff_c900_2806_9000 -> the page
+ *	user PTEs	7f7d_2620_0000 -> the page, special, in each process that
+ *			touched it: no reference, no map count
+ *	object 1	programs hold 7f7d_2620_0040, subsystems ffff_c900_2806_9040
+ *
+ * A page's way in, bpf_arena_slab_map(), under the arena's spinlock: out of the
+ * range tree, into an empty PTE by ptep_try_set(), into the slot. The page is zero
+ * by then, and the states of its objects are set.
+ *
+ * Its way out, arena_slab_worker(), in batches:
+ *
+ *	(a) slot = DYING and PTE cleared, in one critical section
+ *	(b) flush the kernel TLB
+ *	(c) in each mm that maps the arena: mmap_lock for writing, downgrade, zap
+ *	(d) synchronize_rcu(), for those who look slots up without a lock
+ *	(e) free the page, uncharge; mark the range as free; free the metadata
+ *
+ * (a) before (b) and (c), so that nobody finds the page any more while its last
+ * translations go; DYING, so that no user fault puts another page there before
+ * (e), which would then be marked as free. (c) for writing, because munmap()
+ * unlinks a VMA before it clears the PTEs, see arena_zap_mappings(). (e) in this
+ * order, so that nothing is put where a TLB may still see what was there.
+ *
+ * Invariants:
+ *
+ *  1. A slot points to a struct arena_slab only while a grace period that starts
+ *     now would keep it: it is freed after (d), taken out in (a).
+ *  2. Every page with a slot that is not none is out of the range tree, and only
+ *     the code in this file frees it.
+ *  3. Arena page with (u32)uaddr == 0 is never a slab nor part of a large object:
+ *     programs take that pointer for NULL.
+ *
+ * Locks: see arena.h. Contexts: bpf_arena_slab_map() and _unmap(), the _nolock
+ * functions and the kfuncs run in any context, NMI included; the rest may sleep.
+ */
+#include <kunit/static_stub.h>
+#include <kunit/visibility.h>
+#include <linux/bpf_arena_slab.h>
+#include <linux/btf.h>
+#include <linux/btf_ids.h>
+#include <linux/cacheflush.h>
+#include <linux/debugfs.h>
+#include <linux/filter.h>
+#include <linux/memcontrol.h>
+#include <linux/mm.h>
+#include <linux/percpu.h>
+#include <linux/sched/mm.h>
+#include <linux/seq_file.h>
+#include <linux/vmalloc.h>
+#include <asm/tlbflush.h>
+#include "arena.h"
+
+#define ARENA_CLASS_SMALL	192
+
+static const u16 arena_small_sizes[] = { 16, 32, 64, 96, 128, ARENA_CLASS_SMALL };
+
+static_assert(ARENA_NR_CLASSES == ARRAY_SIZE(arena_small_sizes) + PAGE_SHIFT - ilog2(128));
+
+/* At most so many scratch pages are moved out of the way for one slab */
+#define ARENA_SCRUB_MAX		16
+
+/* A sleepable caller waits so long for pages and objects that others sit on */
+#define ARENA_DRAIN_WAIT	(HZ / 10)
+/* and the arena is drained no more often than that: it costs a work item a CPU */
+#define ARENA_DRAIN_INTERVAL	(HZ / 100 ?: 1)
+
+static const char * const arena_counter_names[] = {
+	[ARENA_SLABS_MAPPED]	= "slabs_mapped",
+	[ARENA_SLABS_FREED]	= "slabs_freed",
+	[ARENA_LARGE_ALLOCS]	= "large_allocs",
+	[ARENA_LARGE_FREES]	= "large_frees",
+	[ARENA_SCRUBS]		= "scratch_pages_cleared",
+	[ARENA_DRAINS]		= "drains",
+	[ARENA_FREE_NO_OBJECT]	= "rejected_no_object",
+	[ARENA_FREE_INTERIOR]	= "rejected_interior",
+	[ARENA_FREE_NOT_LIVE]	= "rejected_not_live",
+	[ARENA_FREE_NOT_YOURS]	= "rejected_kernel_owned",
+};
+static_assert(ARRAY_SIZE(arena_counter_names) == ARENA_NR_COUNTERS);
+
+/* What a program is told; one sentence for each way to get a free wrong */
+static const char * const arena_violations[ARENA_NR_COUNTERS] = {
+	[ARENA_FREE_NO_OBJECT]	= "there is no object of bpf_arena_alloc()",
+	[ARENA_FREE_INTERIOR]	= "it does not point to the start of an object",
+	[ARENA_FREE_NOT_LIVE]	= "the object is free already",
+	[ARENA_FREE_NOT_YOURS]	= "the object belongs to the kernel",
+};
+
+static LIST_HEAD(arena_slabs_all);
+/* Protects arena_slabs_all and the making of bpf_arena.slabs */
+static DEFINE_MUTEX(arena_slabs_mutex);
+static atomic64_t arena_slabs_id;
+
+static void arena_count(struct arena_slabs *sl, enum arena_counter nr)
+{
+	atomic_long_inc(&sl->counters[nr]);
+}
+
+static struct arena_slabs *arena_slabs(struct bpf_arena *arena)
+{
+	/* Pairs with the release in arena_slabs_create() */
+	return smp_load_acquire(&arena->slabs);
+}
+
+/* ---- accounting ---- */
+
+#ifdef CONFIG_MEMCG
+static struct obj_cgroup *arena_objcg_get(struct obj_cgroup *objcg)
+{
+	if (objcg)
+		obj_cgroup_get(objcg);
+	return objcg;
+}
+
+static struct obj_cgroup *arena_map_objcg(struct bpf_arena *arena)
+{
+	return arena_objcg_get(arena->map.objcg);
+}
+
+static void arena_objcg_put(struct obj_cgroup *objcg)
+{
+	if (objcg)
+		obj_cgroup_put(objcg);
+}
+
+VISIBLE_IF_KUNIT int arena_charge_page(struct obj_cgroup *objcg, gfp_t gfp)
+{
+	KUNIT_STATIC_STUB_REDIRECT(arena_charge_page, objcg, gfp);
+	return objcg && !mem_cgroup_disabled() ? obj_cgroup_charge(objcg, gfp, PAGE_SIZE) : 0;
+}
+
+static void arena_uncharge_page(struct obj_cgroup *objcg)
+{
+	if (objcg && !mem_cgroup_disabled())
+		obj_cgroup_uncharge(objcg, PAGE_SIZE);
+}
+
+static struct mem_cgroup *arena_memcg_enter(struct obj_cgroup *objcg, struct mem_cgroup **memcg)
+{
+	*memcg = objcg ? get_mem_cgroup_from_objcg(objcg) : root_mem_cgroup;
+	return set_active_memcg(*memcg);
+}
+#else
+static struct obj_cgroup *arena_objcg_get(struct obj_cgroup *objcg) { return NULL; }
+static struct obj_cgroup *arena_map_objcg(struct bpf_arena *arena) { return NULL; }
+static void arena_objcg_put(struct obj_cgroup *objcg) {}
+
+VISIBLE_IF_KUNIT int arena_charge_page(struct obj_cgroup *objcg, gfp_t gfp)
+{
+	KUNIT_STATIC_STUB_REDIRECT(arena_charge_page, objcg, gfp);
+	return 0;
+}
+
+static void arena_uncharge_page(struct obj_cgroup *objcg) {}
+
+static struct mem_cgroup *arena_memcg_enter(struct obj_cgroup *objcg, struct mem_cgroup **memcg)
+{
+	*memcg = NULL;
+	return NULL;
+}
+#endif
+
+/* Allocations with __GFP_ACCOUNT up to the matching exit go to the arena's owner */
+struct mem_cgroup *bpf_arena_slab_memcg_enter(struct bpf_arena_cache *c,
+					      struct mem_cgroup **memcg)
+{
+	return arena_memcg_enter(c->objcg, memcg);
+}
+
+void bpf_arena_slab_memcg_exit(struct mem_cgroup *old, struct mem_cgroup *memcg)
+{
+	set_active_memcg(old);
+	mem_cgroup_put(memcg);
+}
+
+/* ---- slot table ---- */
+
+static unsigned long *arena_slots_ptr(struct arena_slabs *sl, u32 pgoff)
+{
+	return pgoff < sl->slots->nr_pages ? arena_slot_ptr(sl->slots, pgoff) : NULL;
+}
+
+/* The slot of an arena page, 0 if it has none. Any context, inside of RCU. */
+unsigned long arena_slot(struct bpf_arena *arena, u32 pgoff)
+{
+	struct arena_slabs *sl = arena_slabs(arena);
+	unsigned long *p = sl ? arena_slots_ptr(sl, pgoff) : NULL;
+
+	return p ? READ_ONCE(*p) : 0;
+}
+
+/*
+ * Where does the next stretch of pages without a slot begin, from @pgoff, and
+ * where, @next, does it end? Both are at most @end. Under the spinlock.
+ */
+u32 arena_next_free_slot(struct bpf_arena *arena, u32 pgoff, u32 end, u32 *next)
+{
+	struct arena_slabs *sl = arena_slabs(arena);
+	unsigned long *p;
+
+	*next = end;
+	if (!sl)
+		return pgoff;
+
+	for (; pgoff < end; pgoff++) {
+		p = arena_slots_ptr(sl, pgoff);
+		if (!p || !*p)
+			break;
+	}
+	for (*next = pgoff; *next < end; (*next)++) {
+		p = arena_slots_ptr(sl, *next);
+		if (!p)
+			*next |= ARENA_LEAF_SLOTS - 1;
+		else if (*p)
+			break;
+	}
+	*next = min(*next, end);
+	return min(pgoff, end);
+}
+
+/* Mark a range as free, all but the page at offset 0. Under the spinlock. */
+int arena_range_release(struct bpf_arena *arena, u32 pgoff, u32 page_cnt)
+{
+	struct arena_slabs *sl = arena_slabs(arena);
+	u32 before;
+	int err = 0;
+
+	if (!page_cnt)
+		return 0;
+	if (!sl || sl->zero_pgoff < pgoff || sl->zero_pgoff - pgoff >= page_cnt)
+		return range_tree_set(&arena->rt, pgoff, page_cnt);
+
+	before = sl->zero_pgoff - pgoff;
+	if (before)
+		err = range_tree_set(&arena->rt, pgoff, before);
+	if (page_cnt > before + 1)
+		err = range_tree_set(&arena->rt, pgoff + before + 1, page_cnt - before - 1) ?: err;
+	return err;
+}
+
+VISIBLE_IF_KUNIT int arena_slots_add_leaf(struct arena_slabs *sl, u32 pgoff, gfp_t gfp,
+					  bool nolock)
+{
+	struct arena_slot_leaf **dir = &sl->slots->dir[pgoff >> ARENA_LEAF_SHIFT];
+	struct arena_slot_leaf *leaf;
+
+	KUNIT_STATIC_STUB_REDIRECT(arena_slots_add_leaf, sl, pgoff, gfp, nolock);
+	if (READ_ONCE(*dir))
+		return 0;
+
+	if (nolock)
+		leaf = kmalloc_nolock(sizeof(*leaf), __GFP_ACCOUNT | __GFP_ZERO, NUMA_NO_NODE);
+	else
+		leaf = kzalloc(sizeof(*leaf), gfp | __GFP_ACCOUNT);
+	if (!leaf)
+		return -ENOMEM;
+	if (cmpxchg(dir, NULL, leaf))
+		nolock ? kfree_nolock(leaf) : kfree(leaf);
+	return 0;
+}
+
+/* Make the leaves for a range that its owner has under the spinlock */
+int arena_slots_prepare(struct bpf_arena *arena, u32 pgoff, u32 page_cnt)
+{
+	struct arena_slabs *sl = arena_slabs(arena);
+	u32 end = pgoff + page_cnt;
+	int err;
+
+	for (pgoff = round_down(pgoff, ARENA_LEAF_SLOTS); pgoff < end; pgoff += ARENA_LEAF_SLOTS) {
+		err = arena_slots_add_leaf(sl, pgoff, 0, true);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+void arena_slots_set_large(struct bpf_arena *arena, u32 pgoff, u32 page_cnt)
+{
+	struct arena_slabs *sl = arena_slabs(arena);
+
+	for (u32 i = 1; i < page_cnt; i++)
+		WRITE_ONCE(*arena_slots_ptr(sl, pgoff + i), ARENA_SLOT_LARGE_TAIL);
+	/* The head last: it is what a free looks at */
+	smp_store_release(arena_slots_ptr(sl, pgoff),
+			  ARENA_SLOT_LARGE | FIELD_PREP(ARENA_SLOT_COUNT, page_cnt));
+}
+
+/* May ptrace and the like go through the kernel mapping of this page? */
+bool arena_slab_access_ok(struct bpf_arena *arena, u32 pgoff)
+{
+	guard(rcu)();
+	return arena_slot_is_slab(arena_slot(arena, pgoff));
+}
+
+/*
+ * Put a slot on the worker's stack. The slot, of kind LARGE_DEAD or SCRUB, is the
+ * caller's. Any context; no allocation, so it cannot fail.
+ */
+static void arena_push_slot(struct arena_slabs *sl, u32 pgoff, unsigned long slot)
+{
+	unsigned long *p = arena_slots_ptr(sl, pgoff);
+	int head = atomic_read(&sl->dead_slots);
+
+	/* Push only, taken as a whole: no ABA. Pairs with the xchg in the worker. */
+	do {
+		WRITE_ONCE(*p, slot | FIELD_PREP(ARENA_SLOT_NEXT, head));
+	} while (!atomic_try_cmpxchg(&sl->dead_slots, &head, pgoff));
+	irq_work_queue(&sl->irq);
+}
+
+/* ---- a page's way in ---- */
+
+struct arena_set_pte {
+	struct page *page;
+	struct page *scratch_page;
+};
+
+static int arena_set_pte_cb(pte_t *pte, unsigned long addr, void *data)
+{
+	struct arena_set_pte *d = data;
+
+#ifdef ptep_try_set
+	/*
+	 * Only into an empty PTE. Fault recovery installs the scratch page without
+	 * a lock, and other CPUs may have that translation in their TLBs: here it
+	 * cannot be flushed, so the slab goes elsewhere.
+	 */
+	if (ptep_try_set(pte, mk_pte(d->page, PAGE_KERNEL)))
+		return 0;
+#else
+	/* No fault recovery either, so nobody races with us */
+	if (pte_none(ptep_get(pte))) {
+		set_pte_at(&init_mm, addr, pte, mk_pte(d->page, PAGE_KERNEL));
+		return 0;
+	}
+#endif
+	return pte_page(ptep_get(pte)) == d->scratch_page ? -EAGAIN : -EBUSY;
+}
+
+/* Find a place for the slab and put it there. Under the spinlock. */
+VISIBLE_IF_KUNIT int arena_place_slab(struct arena_slabs *sl, struct arena_slab *as,
+				      struct page *page)
+{
+	struct bpf_arena *arena = sl->arena;
+	struct arena_set_pte d = { .page = page, .scratch_page = arena->scratch_page };
+
+	KUNIT_STATIC_STUB_REDIRECT(arena_place_slab, sl, as, page);
+	for (int i = 0; i < ARENA_SCRUB_MAX; i++) {
+		s64 pgoff = range_tree_find(&arena->rt, 1);
+		int err;
+
+		if (pgoff < 0)
+			return -ENOSPC;
+		as->pgoff = pgoff;
+		if (!arena_slots_ptr(sl, pgoff))
+			return -EAGAIN;
+		/* The start of a range: needs no memory, cannot fail */
+		range_tree_clear(&arena->rt, pgoff, 1);
+
+		as->kaddr = bpf_arena_get_kern_vm_start(arena) +
+			    arena_pgoff_to_uaddr32(arena, pgoff);
+		err = apply_to_page_range(&init_mm, as->kaddr, PAGE_SIZE, arena_set_pte_cb, &d);
+		if (!err) {
+			WRITE_ONCE(arena->nr_pages, arena->nr_pages + 1);
+			flush_cache_vmap(as->kaddr, as->kaddr + PAGE_SIZE);
+			/* Publishes *as; pairs with the dependency of those who look */
+			smp_store_release(arena_slots_ptr(sl, pgoff), (unsigned long)as);
+			return 0;
+		}
+		/* A page in a free range is a bug, and the range is not ours to reuse */
+		VM_WARN_ON_ONCE(err != -EAGAIN);
+		if (err == -EAGAIN)
+			arena_push_slot(sl, pgoff, ARENA_SLOT_SCRUB);
+	}
+	return -ENOSPC;
+}
+
+/**
+ * bpf_arena_slab_map - give a new slab its place in the arena
+ * @as: the slab, all set up but for @pgoff and @kaddr, which are set here
+ * @page: its page, zeroed
+ * @gfp: for what else has to be allocated
+ * @allow_spin: whether locks may be taken; else any context
+ *
+ * Return: 0 or an error, with nothing left behind.
+ */
+int bpf_arena_slab_map(struct arena_slab *as, struct page *page, gfp_t gfp, bool allow_spin)
+{
+	struct bpf_arena_cache *c = as->cache;
+	struct bpf_arena *arena = c->arena;
+	struct arena_slabs *sl = arena_slabs(arena);
+	unsigned long flags;
+	int err;
+
+	err = arena_charge_page(c->objcg, allow_spin ? gfp : __GFP_NOWARN | __GFP_NOMEMALLOC);
+	if (err)
+		return err;
+
+	/*
+	 * The leaf is allocated outside of the lock, for the page that was found;
+	 * then the search starts again, since others may have been faster.
+	 */
+	for (int i = 0; i < ARENA_SCRUB_MAX; i++) {
+		if (allow_spin && gfpflags_allow_blocking(gfp))
+			arena_lock_sleepable(arena, &flags);
+		else if (raw_res_spin_lock_irqsave(&arena->spinlock, flags)) {
+			err = -EBUSY;
+			break;
+		}
+		err = arena_place_slab(sl, as, page);
+		raw_res_spin_unlock_irqrestore(&arena->spinlock, flags);
+		if (err != -EAGAIN)
+			break;
+		err = arena_slots_add_leaf(sl, as->pgoff, gfp, !allow_spin);
+		if (err)
+			break;
+	}
+	if (err) {
+		arena_uncharge_page(c->objcg);
+		return err;
+	}
+	refcount_inc(&c->ref);
+	arena_count(sl, ARENA_SLABS_MAPPED);
+	return 0;
+}
+
+/* ---- a page's way out ---- */
+
+/* The slab is SLUB's no more. Any context. */
+void bpf_arena_slab_unmap(struct arena_slab *as)
+{
+	struct arena_slabs *sl = as->cache->arena->slabs;
+
+	llist_add(&as->node, &sl->dead);
+	irq_work_queue(&sl->irq);
+}
+
+static void arena_slab_irq(struct irq_work *irq)
+{
+	struct arena_slabs *sl = container_of(irq, struct arena_slabs, irq);
+
+	/* Not bound to a CPU: it may wait for the mmap_lock of a mapper for long */
+	queue_work(system_dfl_wq, &sl->work);
+}
+
+static void arena_cache_put(struct bpf_arena_cache *c)
+{
+	struct bpf_map *map = c->of_program ? NULL : &c->arena->map;
+
+	if (!refcount_dec_and_test(&c->ref))
+		return;
+	free_percpu(c->stats);
+	arena_objcg_put(c->objcg);
+	kfree(c);
+	/* May be the last one: the arena is not touched after this */
+	if (map)
+		bpf_map_put(map);
+}
+
+struct arena_batch {
+	struct arena_slabs *sl;
+	struct llist_node *slabs;
+	u32 slots;
+	unsigned long start;
+	unsigned long end;
+};
+
+/* Iterate over the slots of a batch; @next is read first, the slot may change */
+#define for_each_batch_slot(b, pgoff, slot, next)					\
+	for (pgoff = (b)->slots;							\
+	     pgoff != ARENA_SLOT_NEXT_END &&						\
+	     (slot = *arena_slots_ptr((b)->sl, pgoff),					\
+	      next = FIELD_GET(ARENA_SLOT_NEXT, slot), true);				\
+	     pgoff = next)
+
+static u32 arena_slot_pages(unsigned long slot)
+{
+	return (slot & ARENA_SLOT_KIND) == ARENA_SLOT_LARGE_DEAD ?
+		FIELD_GET(ARENA_SLOT_COUNT, slot) : 1;
+}
+
+static void arena_batch_add(struct arena_batch *b, unsigned long kaddr, u32 page_cnt)
+{
+	b->start = min(b->start, kaddr);
+	b->end = max(b->end, kaddr + (unsigned long)page_cnt * PAGE_SIZE);
+}
+
+/* (a): nobody finds these pages from now on */
+static void arena_batch_unmap(struct arena_batch *b, struct llist_head *pages)
+{
+	struct bpf_arena *arena = b->sl->arena;
+	unsigned long slot, flags;
+	struct llist_head mine;
+	struct arena_slab *as;
+	u32 pgoff, next;
+
+	arena_lock_sleepable(arena, &flags);
+	llist_for_each_entry(as, b->slabs, node) {
+		/* The page is as->slab, which goes back by a way of its own */
+		init_llist_head(&mine);
+		WRITE_ONCE(*arena_slots_ptr(b->sl, as->pgoff), ARENA_SLOT_DYING);
+		arena_clear_range(arena, as->pgoff, 1, &mine);
+		arena_batch_add(b, as->kaddr, 1);
+	}
+	for_each_batch_slot(b, pgoff, slot, next) {
+		u32 cnt = arena_slot_pages(slot);
+
+		for (u32 i = 1; i < cnt; i++)
+			WRITE_ONCE(*arena_slots_ptr(b->sl, pgoff + i), ARENA_SLOT_DYING);
+		arena_clear_range(arena, pgoff, cnt, pages);
+		arena_batch_add(b, bpf_arena_get_kern_vm_start(arena) +
+				arena_pgoff_to_uaddr32(arena, pgoff), cnt);
+	}
+	raw_res_spin_unlock_irqrestore(&arena->spinlock, flags);
+}
+
+/* (c), for one mm */
+static void arena_batch_zap(struct vm_area_struct *vma, void *data)
+{
+	struct arena_batch *b = data;
+	struct arena_slab *as;
+	unsigned long slot;
+	u32 pgoff, next;
+
+	llist_for_each_entry(as, b->slabs, node)
+		zap_vma_range(vma, vma->vm_start + ((unsigned long)as->pgoff << PAGE_SHIFT),
+			      PAGE_SIZE);
+	for_each_batch_slot(b, pgoff, slot, next)
+		zap_vma_range(vma, vma->vm_start + ((unsigned long)pgoff << PAGE_SHIFT),
+			      (unsigned long)arena_slot_pages(slot) << PAGE_SHIFT);
+}
+
+/*
+ * (e), but for the pages: the places may be used again. False if the range tree
+ * had no memory for all of them; those are on the worker's stack once more.
+ */
+static bool arena_batch_release(struct arena_batch *b)
+{
+	struct arena_slabs *sl = b->sl;
+	struct bpf_arena *arena = sl->arena;
+	unsigned long slot, flags;
+	struct arena_slab *as;
+	u32 pgoff, next;
+	bool ok = true;
+
+	arena_lock_sleepable(arena, &flags);
+	llist_for_each_entry(as, b->slabs, node) {
+		WRITE_ONCE(*arena_slots_ptr(sl, as->pgoff), 0);
+		if (arena_range_release(arena, as->pgoff, 1) && !sl->going) {
+			arena_push_slot(sl, as->pgoff, ARENA_SLOT_SCRUB);
+			ok = false;
+		}
+	}
+	for_each_batch_slot(b, pgoff, slot, next) {
+		u32 cnt = arena_slot_pages(slot);
+
+		for (u32 i = 0; i < cnt; i++)
+			WRITE_ONCE(*arena_slots_ptr(sl, pgoff + i), 0);
+		if (arena_range_release(arena, pgoff, cnt) && !sl->going) {
+			for (u32 i = 0; i < cnt; i++)
+				arena_push_slot(sl, pgoff + i, ARENA_SLOT_SCRUB);
+			ok = false;
+		}
+	}
+	raw_res_spin_unlock_irqrestore(&arena->spinlock, flags);
+	return ok;
+}
+
+/* Give back what sheaves, barns and empty slabs of the arena's caches hold */
+static void arena_drain(struct arena_slabs *sl)
+{
+	struct bpf_arena_cache *c;
+	unsigned long since = jiffies - sl->last_drain;
+
+	if (since < ARENA_DRAIN_INTERVAL)
+		schedule_timeout_uninterruptible(ARENA_DRAIN_INTERVAL - since);
+	/* Before the drain: who finds the arena full from now on wants another */
+	WRITE_ONCE(sl->want_drain, false);
+	WRITE_ONCE(sl->drain_started, sl->drain_started + 1);
+	smp_mb();
+
+	mutex_lock(&sl->lock);
+	list_for_each_entry(c, &sl->caches, list) {
+		irq_work_sync(&c->deferred_work);
+		slab_arena_drain(c->s);
+	}
+	mutex_unlock(&sl->lock);
+	WRITE_ONCE(sl->last_drain, jiffies);
+	arena_count(sl, ARENA_DRAINS);
+}
+
+static void arena_slab_worker(struct work_struct *work)
+{
+	struct arena_slabs *sl = container_of(work, struct arena_slabs, work);
+	struct bpf_arena *arena = sl->arena;
+	struct llist_node *pos, *t;
+	struct arena_slab *as, *tmp;
+	struct mem_cgroup *old, *memcg;
+	struct arena_batch b;
+	LLIST_HEAD(pages);
+	bool released;
+
+	if (READ_ONCE(sl->want_drain) && !READ_ONCE(sl->going))
+		arena_drain(sl);
+
+	b = (struct arena_batch) {
+		.sl = sl,
+		.slabs = llist_del_all(&sl->dead),
+		/* Pairs with the cmpxchg in arena_push_slot() */
+		.slots = atomic_xchg(&sl->dead_slots, ARENA_SLOT_NEXT_END),
+		.start = ULONG_MAX,
+	};
+	if (!b.slabs && b.slots == ARENA_SLOT_NEXT_END)
+		goto out;
+
+	arena_batch_unmap(&b, &pages);						/* (a) */
+	flush_tlb_kernel_range(b.start, b.end);					/* (b) */
+	arena_zap_mappings(arena, arena_batch_zap, &b, true);			/* (c) */
+	if (b.slabs)
+		synchronize_rcu();						/* (d) */
+
+	llist_for_each_entry(as, b.slabs, node) {				/* (e) */
+		slab_arena_free_page((struct page *)as->slab);
+		arena_uncharge_page(as->cache->objcg);
+		arena_count(sl, ARENA_SLABS_FREED);
+	}
+	llist_for_each_safe(pos, t, __llist_del_all(&pages))
+		__free_page(llist_entry(pos, struct page, pcp_llist));
+
+	old = arena_memcg_enter(sl->objcg, &memcg);
+	released = arena_batch_release(&b);
+	bpf_arena_slab_memcg_exit(old, memcg);
+
+	llist_for_each_entry_safe(as, tmp, b.slabs, node) {
+		struct bpf_arena_cache *c = as->cache;
+
+		kfree(as);
+		arena_cache_put(c);
+	}
+	/* The next run is on its way already: not before there may be memory */
+	if (!released)
+		schedule_timeout_uninterruptible(HZ / 10);
+out:
+	/* Pairs with the acquire in arena_wait_drained() */
+	smp_store_release(&sl->drain_done, sl->drain_started);
+	wake_up_all(&sl->wait);
+}
+
+/* Somebody found the arena full. Any context. */
+static void arena_want_drain(struct arena_slabs *sl)
+{
+	WRITE_ONCE(sl->want_drain, true);
+	irq_work_queue(&sl->irq);
+}
+
+/*
+ * Wait for what others hold idle, for a bounded time: the worker may need a lock
+ * of our caller's, such as the mmap_lock.
+ */
+static void arena_wait_drained(struct arena_slabs *sl)
+{
+	/* A drain that is under way may have passed by what we need: the next one */
+	unsigned long seq = READ_ONCE(sl->drain_started) + 1;
+
+	arena_want_drain(sl);
+	wait_event_timeout(sl->wait, (long)(smp_load_acquire(&sl->drain_done) - seq) >= 0,
+			   ARENA_DRAIN_WAIT);
+}
+
+/* ---- caches ---- */
+
+/*
+ * How many objects a sheaf may hold. Two for each CPU and ten full ones for each
+ * node (MAX_FULL_SHEAVES in mm/slub.c) must leave seven eighths of the arena to
+ * those who use it; so small a sheaf that it is no use is none at all.
+ */
+static unsigned int arena_sheaf_limit(unsigned long nr_pages, unsigned int size)
+{
+	unsigned long sheaves = 2 * num_possible_cpus() + 10 * nr_node_ids;
+	unsigned long limit = nr_pages * (PAGE_SIZE / size) / 8 / sheaves;
+
+	return limit < 4 ? 0 : min(limit, (unsigned long)U16_MAX);
+}
+
+static struct arena_slabs *arena_slabs_create(struct bpf_arena *arena)
+{
+	unsigned long nr_pages = arena_max_pages(arena), flags;
+	struct mem_cgroup *old, *memcg;
+	struct arena_slabs *sl;
+	u32 zero;
+	int err;
+
+	guard(mutex)(&arena_slabs_mutex);
+	sl = arena_slabs(arena);
+	if (sl)
+		return sl;
+	/* Neither map_extra nor mmap() has told where the arena is in user space */
+	if (!nr_pages)
+		return ERR_PTR(-EINVAL);
+
+	sl = kzalloc_obj(*sl);
+	if (!sl)
+		return ERR_PTR(-ENOMEM);
+	sl->arena = arena;
+	sl->objcg = arena_map_objcg(arena);
+	sl->id = atomic64_inc_return(&arena_slabs_id);
+	mutex_init(&sl->lock);
+	INIT_LIST_HEAD(&sl->caches);
+	init_llist_head(&sl->dead);
+	atomic_set(&sl->dead_slots, ARENA_SLOT_NEXT_END);
+	init_irq_work(&sl->irq, arena_slab_irq);
+	INIT_WORK(&sl->work, arena_slab_worker);
+	init_waitqueue_head(&sl->wait);
+	sl->last_drain = jiffies - HZ;
+	/* Two a second with a burst of ten; no line in the log about what was dropped */
+	ratelimit_state_init(&sl->reports, 5 * HZ, 10);
+	ratelimit_set_flags(&sl->reports, RATELIMIT_MSG_ON_RELEASE);
+
+	old = arena_memcg_enter(sl->objcg, &memcg);
+	sl->slots = kvzalloc(struct_size(sl->slots, dir, DIV_ROUND_UP(nr_pages, ARENA_LEAF_SLOTS)),
+			     GFP_KERNEL_ACCOUNT);
+	err = -ENOMEM;
+	if (!sl->slots)
+		goto err_memcg;
+	sl->slots->nr_pages = nr_pages;
+
+	zero = (u32)-(u32)arena->user_vm_start >> PAGE_SHIFT;
+	sl->zero_pgoff = zero < nr_pages ? zero : -1;
+	if (sl->zero_pgoff >= 0) {
+		arena_lock_sleepable(arena, &flags);
+		err = range_tree_clear(&arena->rt, zero, 1);
+		raw_res_spin_unlock_irqrestore(&arena->spinlock, flags);
+		if (err)
+			goto err_slots;
+	}
+	bpf_arena_slab_memcg_exit(old, memcg);
+
+	list_add_tail(&sl->all, &arena_slabs_all);
+	/* Pairs with the acquire in arena_slabs() */
+	smp_store_release(&arena->slabs, sl);
+	return sl;
+
+err_slots:
+	kvfree(sl->slots);
+err_memcg:
+	bpf_arena_slab_memcg_exit(old, memcg);
+	arena_objcg_put(sl->objcg);
+	kfree(sl);
+	return ERR_PTR(err);
+}
+
+/* Make a cache; sl->lock is held */
+static struct bpf_arena_cache *
+arena_cache_create(struct arena_slabs *sl, const char *name, unsigned int size,
+		   unsigned int align, slab_flags_t flags, bool of_program)
+{
+	struct kmem_cache_args args = { .align = align };
+	struct bpf_arena *arena = sl->arena;
+	struct bpf_arena_cache *c;
+
+	lockdep_assert_held(&sl->lock);
+
+	c = kzalloc_obj(*c);
+	if (!c)
+		return ERR_PTR(-ENOMEM);
+	c->stats = alloc_percpu(struct arena_cache_stats);
+	if (!c->stats)
+		goto err_free;
+
+	c->arena = arena;
+	c->slots = sl->slots;
+	c->kbase = bpf_arena_get_kern_vm_start(arena);
+	c->user_start = arena->user_vm_start;
+	c->nr_pages = sl->slots->nr_pages;
+	c->of_program = of_program;
+	c->objcg = arena_objcg_get(sl->objcg);
+	init_llist_head(&c->deferred);
+	init_irq_work(&c->deferred_work, slab_arena_deferred_work);
+	refcount_set(&c->ref, 1);
+
+	args.arena = c;
+	args.sheaf_capacity = arena_sheaf_limit(c->nr_pages, size);
+	c->s = kmem_cache_create(name, size, &args, flags | SLAB_BPF_ARENA);
+	if (!c->s)
+		goto err_stats;
+	slab_arena_init_cache(c);
+	list_add_tail(&c->list, &sl->caches);
+	return c;
+
+err_stats:
+	arena_objcg_put(c->objcg);
+	free_percpu(c->stats);
+err_free:
+	kfree(c);
+	return ERR_PTR(-ENOMEM);
+}
+
+/* Give up all slabs and the kmem_cache; @c lives on until its pages are gone */
+static void arena_cache_destroy(struct bpf_arena_cache *c)
+{
+	struct kmem_cache *s = c->s;
+
+	/* Deferred frees take the list_lock of the cache: not after it is gone */
+	irq_work_sync(&c->deferred_work);
+	slab_arena_detach(s);
+	/* Detached, so it does not matter if a BPF iterator destroys it later */
+	kmem_cache_destroy(s);
+	arena_cache_put(c);
+}
+
+/**
+ * bpf_arena_cache_create - create a slab cache in a BPF arena
+ * @map: the arena; a reference is taken
+ * @name: shown in /proc/slabinfo as "NAME:ID:SIZE", ID being the arena's
+ * @size: object size in bytes, 1 to PAGE_SIZE; rounded up to a word
+ * @align: alignment in bytes, a power of two up to PAGE_SIZE, or 0
+ * @flags: 0 or SLAB_HWCACHE_ALIGN
+ *
+ * Objects of the cache are the kernel's: programs read and write them as all of
+ * the arena, and cannot free them.
+ *
+ * Context: process, may sleep. Not with cpu_hotplug_lock or slab_mutex held.
+ * Return: the cache, or ERR_PTR: -EINVAL if @map is no arena, if it is not mapped
+ * yet and has no map_extra, or if another argument is out of range; -ENOMEM.
+ */
+struct bpf_arena_cache *bpf_arena_cache_create(struct bpf_map *map, const char *name,
+					       unsigned int size, unsigned int align,
+					       slab_flags_t flags)
+{
+	struct bpf_arena *arena = container_of(map, struct bpf_arena, map);
+	struct bpf_arena_cache *c;
+	struct arena_slabs *sl;
+	char *full;
+
+	might_sleep();
+	if (!map || map->map_type != BPF_MAP_TYPE_ARENA || !name || !size || size > PAGE_SIZE ||
+	    align > PAGE_SIZE || (align && !is_power_of_2(align)) ||
+	    (flags & ~SLAB_HWCACHE_ALIGN))
+		return ERR_PTR(-EINVAL);
+
+	sl = arena_slabs_create(arena);
+	if (IS_ERR(sl))
+		return ERR_CAST(sl);
+
+	guard(mutex)(&sl->lock);
+	/* Two caches of one subsystem in one arena: sched_ext's sub-schedulers */
+	full = kasprintf(GFP_KERNEL, "%s:%llu:%u", name, atomic64_inc_return(&arena_slabs_id), size);
+	if (!full)
+		return ERR_PTR(-ENOMEM);
+	c = arena_cache_create(sl, full, size, align, flags, false);
+	kfree(full);
+	if (!IS_ERR(c))
+		bpf_map_inc(map);
+	return c;
+}
+EXPORT_SYMBOL_GPL(bpf_arena_cache_create);
+
+/**
+ * bpf_arena_cache_destroy - destroy a cache
+ * @c: the cache, or NULL, or an ERR_PTR of bpf_arena_cache_create()
+ *
+ * Objects that were not freed go with it. Nobody may use the cache any more, nor
+ * an object of it. Its pages, and the reference to the arena, are given back by a
+ * worker, after all mappings are gone; they stay charged until then.
+ *
+ * Context: process, may sleep. Not with cpu_hotplug_lock or slab_mutex held.
+ */
+void bpf_arena_cache_destroy(struct bpf_arena_cache *c)
+{
+	struct arena_slabs *sl;
+
+	if (IS_ERR_OR_NULL(c))
+		return;
+	sl = arena_slabs(c->arena);
+	mutex_lock(&sl->lock);
+	list_del(&c->list);
+	mutex_unlock(&sl->lock);
+	arena_cache_destroy(c);
+}
+EXPORT_SYMBOL_GPL(bpf_arena_cache_destroy);
+
+static void *arena_cache_alloc(struct bpf_arena_cache *c, gfp_t gfp, bool nolock)
+{
+	void *kaddr = slab_arena_alloc(c, gfp, nolock);
+	struct arena_slabs *sl;
+
+	if (likely(kaddr))
+		return kaddr;
+
+	sl = c->arena->slabs;
+	if (nolock || !gfpflags_allow_blocking(gfp) || (current->flags & PF_MEMALLOC)) {
+		/* Too late for this one */
+		if (time_after(jiffies, READ_ONCE(sl->last_drain) + ARENA_DRAIN_WAIT))
+			arena_want_drain(sl);
+		return NULL;
+	}
+	arena_wait_drained(sl);
+	return slab_arena_alloc(c, gfp, false);
+}
+
+/**
+ * bpf_arena_cache_alloc - allocate an object in an arena
+ * @c: the cache
+ * @gfp: as for kmem_cache_alloc(); __GFP_ACCOUNT has no effect, pages are charged
+ *	to the owner of the arena
+ *
+ * With a @gfp that may block, page and metadata are allocated with reclaim, and if
+ * the arena is full, sheaves and empty slabs of all its caches are given back
+ * before it fails. An arena can be filled by its programs at any time: what must
+ * not fail has to be allocated beforehand. Fresh objects are zero only with
+ * __GFP_ZERO.
+ *
+ * Context: as kmem_cache_alloc() with the same @gfp; not in NMI, not under a raw
+ * spinlock.
+ * Return: the object's arena kernel address, or NULL.
+ */
+void *bpf_arena_cache_alloc(struct bpf_arena_cache *c, gfp_t gfp)
+{
+	return arena_cache_alloc(c, gfp, false);
+}
+EXPORT_SYMBOL_GPL(bpf_arena_cache_alloc);
+
+/**
+ * bpf_arena_cache_alloc_nolock - allocate an object in any context
+ * @c: the cache
+ * @gfp: 0 or __GFP_ZERO
+ *
+ * Context: any, NMI included. Always fails in NMI and hard irq on PREEMPT_RT, in
+ * NMI without SMP, and on CPUs without a 16-byte cmpxchg.
+ * Return: the object's arena kernel address, or NULL.
+ */
+void *bpf_arena_cache_alloc_nolock(struct bpf_arena_cache *c, gfp_t gfp)
+{
+	return arena_cache_alloc(c, gfp & __GFP_ZERO, true);
+}
+EXPORT_SYMBOL_GPL(bpf_arena_cache_alloc_nolock);
+
+/*
+ * Win the LIVE state of the object at @offset in a slab. It pins the slab, which
+ * up to here is only held by RCU. Pairs with the xchg in slab_arena_alloc().
+ */
+static enum arena_counter arena_slab_claim(struct arena_slab *as, unsigned int offset)
+{
+	struct bpf_arena_cache *c = as->cache;
+	unsigned int idx = reciprocal_divide(offset, c->reciprocal_size);
+
+	if (idx >= as->objects || idx * c->size != offset)
+		return ARENA_FREE_INTERIOR;
+	if (cmpxchg(&as->state[idx], ARENA_OBJ_LIVE, ARENA_OBJ_CACHED) != ARENA_OBJ_LIVE)
+		return ARENA_FREE_NOT_LIVE;
+	return ARENA_NR_COUNTERS;
+}
+
+static void arena_cache_free(struct bpf_arena_cache *c, void *kaddr, bool nolock)
+{
+	unsigned long offset = (unsigned long)kaddr - c->kbase, *p;
+	u32 pgoff = (u32)(offset - (u32)c->user_start) >> PAGE_SHIFT;
+	enum arena_counter err = ARENA_FREE_NO_OBJECT;
+	struct arena_slab *as;
+
+	if (!kaddr)
+		return;
+	rcu_read_lock();
+	p = offset < SZ_4G && pgoff < c->nr_pages ? arena_slot_ptr(c->slots, pgoff) : NULL;
+	as = p ? (struct arena_slab *)READ_ONCE(*p) : NULL;
+	if (arena_slot_is_slab((unsigned long)as) && as->cache == c)
+		err = arena_slab_claim(as, offset_in_page(offset));
+	rcu_read_unlock();
+
+	if (likely(err == ARENA_NR_COUNTERS))
+		slab_arena_free(as, as->base + offset_in_page(offset), nolock);
+	else
+		arena_count(c->arena->slabs, err);
+}
+
+/**
+ * bpf_arena_cache_free - free an object
+ * @c: the cache that it is from
+ * @kaddr: its arena kernel address, or NULL; may come from a program, since what is
+ *	not a live object of @c is refused and counted
+ *
+ * Context: any but NMI and under a raw spinlock.
+ */
+void bpf_arena_cache_free(struct bpf_arena_cache *c, void *kaddr)
+{
+	arena_cache_free(c, kaddr, false);
+}
+EXPORT_SYMBOL_GPL(bpf_arena_cache_free);
+
+/**
+ * bpf_arena_cache_free_nolock - free an object in any context
+ * @c: the cache that it is from
+ * @kaddr: as for bpf_arena_cache_free()
+ *
+ * Context: any, NMI included. Where no lock can be had the object goes back a
+ * little later, by irq_work.
+ */
+void bpf_arena_cache_free_nolock(struct bpf_arena_cache *c, void *kaddr)
+{
+	arena_cache_free(c, kaddr, true);
+}
+EXPORT_SYMBOL_GPL(bpf_arena_cache_free_nolock);
+
+/**
+ * bpf_arena_cache_uaddr - what programs and user space call an object
+ * @c: the cache
+ * @kaddr: arena kernel address
+ *
+ * Return: the user address.
+ */
+u64 bpf_arena_cache_uaddr(const struct bpf_arena_cache *c, const void *kaddr)
+{
+	return clear_lo32(c->user_start) + (u32)((unsigned long)kaddr - c->kbase);
+}
+EXPORT_SYMBOL_GPL(bpf_arena_cache_uaddr);
+
+/**
+ * bpf_arena_cache_kaddr - where the kernel finds a pointer of a program's
+ * @c: a cache of the arena
+ * @uaddr: the pointer; only its low 32 bits count
+ *
+ * Return: an address inside of the arena's kernel range, mapped or not.
+ */
+void *bpf_arena_cache_kaddr(const struct bpf_arena_cache *c, u64 uaddr)
+{
+	return (void *)(c->kbase + (u32)uaddr);
+}
+EXPORT_SYMBOL_GPL(bpf_arena_cache_kaddr);
+
+/* ---- size classes ---- */
+
+/* The class of a size between 1 and PAGE_SIZE */
+static unsigned int arena_class(u32 size)
+{
+	unsigned int i;
+
+	if (size > ARENA_CLASS_SMALL)
+		return ilog2(size - 1) + 1 - ilog2(256) + ARRAY_SIZE(arena_small_sizes);
+	for (i = 0; arena_small_sizes[i] < size; i++)
+		;
+	return i;
+}
+
+static unsigned int arena_class_size(unsigned int class)
+{
+	return class < ARRAY_SIZE(arena_small_sizes) ? arena_small_sizes[class] :
+	       256U << (class - ARRAY_SIZE(arena_small_sizes));
+}
+
+/**
+ * bpf_arena_prepare_alloc - make what bpf_arena_alloc() needs, at program load
+ * @arena: the program's arena
+ * @min: smallest size that the call site can ask for, in bytes
+ * @max: largest size
+ *
+ * Only the classes in between, and only once for an arena: a class costs a sheaf
+ * for each CPU. Classes go with the arena.
+ *
+ * Context: process, may sleep.
+ * Return: 0, -EINVAL or -ENOMEM.
+ */
+int bpf_arena_prepare_alloc(struct bpf_arena *arena, u64 min, u64 max)
+{
+	struct arena_slabs *sl = arena_slabs_create(arena);
+	struct bpf_arena_cache *c;
+
+	if (IS_ERR(sl))
+		return PTR_ERR(sl);
+	if (min > PAGE_SIZE || !max)
+		return 0;
+
+	guard(mutex)(&sl->lock);
+	for (unsigned int i = arena_class(max(min, 1)); i <= arena_class(min(max, PAGE_SIZE)); i++) {
+		unsigned int size = arena_class_size(i);
+		char name[40];
+
+		if (sl->class[i])
+			continue;
+		snprintf(name, sizeof(name), "arena:%llu:%u", sl->id, size);
+		/* Aligned to the largest power of two that divides the size */
+		c = arena_cache_create(sl, name, size, size & -size, 0, true);
+		if (IS_ERR(c))
+			return PTR_ERR(c);
+		/* Pairs with the acquire in arena_alloc_object() */
+		smp_store_release(&sl->class[i], c);
+	}
+	return 0;
+}
+
+/* ---- kfuncs ---- */
+
+static void arena_report(struct arena_slabs *sl, struct bpf_prog_aux *aux, void *ptr,
+			 enum arena_counter nr, struct bpf_arena_cache *c)
+{
+	struct bpf_prog *prog = aux->main_prog_aux->prog;
+	struct bpf_stream_stage ss;
+
+	if (sl) {
+		arena_count(sl, nr);
+		if (!__ratelimit(&sl->reports))
+			return;
+	}
+	bpf_stream_stage(ss, prog, BPF_STDERR, ({
+		bpf_stream_printk(ss, "ERROR: bpf_arena_free(0x%llx): %s", (u64)(long)ptr,
+				  arena_violations[nr]);
+		if (c)
+			bpf_stream_printk(ss, ", size %u\n", c->size);
+		else
+			bpf_stream_printk(ss, "\n");
+		bpf_stream_dump_stack(ss);
+	}));
+}
+
+static void *arena_alloc_object(struct bpf_map *map, u32 size, bool nolock)
+{
+	struct bpf_arena *arena = container_of(map, struct bpf_arena, map);
+	struct bpf_arena_cache *c;
+	struct arena_slabs *sl;
+	void *kaddr;
+	long uaddr;
+
+	if (map->map_type != BPF_MAP_TYPE_ARENA || !size)
+		return NULL;
+	/* None if the program was loaded with another arena than this one */
+	sl = arena_slabs(arena);
+	if (!sl)
+		return NULL;
+
+	if (size <= PAGE_SIZE) {
+		/* Pairs with the release in bpf_arena_prepare_alloc() */
+		c = smp_load_acquire(&sl->class[arena_class(size)]);
+		if (!c)
+			return NULL;
+		kaddr = arena_cache_alloc(c, (nolock ? 0 : GFP_KERNEL) | __GFP_ZERO, nolock);
+		return kaddr ? (void *)bpf_arena_cache_uaddr(c, kaddr) : NULL;
+	}
+
+	uaddr = arena_alloc_pages(arena, 0, ((u64)size + PAGE_SIZE - 1) >> PAGE_SHIFT,
+				  NUMA_NO_NODE, !nolock, true);
+	if (!uaddr) {
+		if (time_after(jiffies, READ_ONCE(sl->last_drain) + ARENA_DRAIN_WAIT))
+			arena_want_drain(sl);
+		return NULL;
+	}
+	arena_count(sl, ARENA_LARGE_ALLOCS);
+	return (void *)uaddr;
+}
+
+/* Free a large object, if it is one: by the worker, whatever the context */
+static enum arena_counter arena_free_large(struct arena_slabs *sl, u32 pgoff, unsigned long slot,
+					   unsigned int offset)
+{
+	if ((slot & ARENA_SLOT_KIND) == ARENA_SLOT_LARGE_TAIL || offset)
+		return ARENA_FREE_INTERIOR;
+	/* One winner, who owns the slot from then on */
+	if (cmpxchg(arena_slots_ptr(sl, pgoff), slot, ARENA_SLOT_DYING) != slot)
+		return ARENA_FREE_NOT_LIVE;
+	arena_count(sl, ARENA_LARGE_FREES);
+	arena_push_slot(sl, pgoff, ARENA_SLOT_LARGE_DEAD | (slot & ARENA_SLOT_COUNT));
+	return ARENA_NR_COUNTERS;
+}
+
+static void arena_free_object(struct bpf_map *map, void *ptr, struct bpf_prog_aux *aux,
+			      bool nolock)
+{
+	struct bpf_arena *arena = container_of(map, struct bpf_arena, map);
+	enum arena_counter err = ARENA_FREE_NO_OBJECT;
+	unsigned int offset = offset_in_page(ptr);
+	struct bpf_arena_cache *c = NULL;
+	struct arena_slab *as = NULL;
+	unsigned long slot, *p;
+	struct arena_slabs *sl;
+	u32 pgoff;
+
+	/* As kfree(NULL); a program cannot tell offset 0 from NULL */
+	if (map->map_type != BPF_MAP_TYPE_ARENA || !(u32)(long)ptr)
+		return;
+
+	sl = arena_slabs(arena);
+	if (!sl)
+		goto report;
+	pgoff = compute_pgoff(arena, (long)ptr);
+
+	rcu_read_lock();
+	p = arena_slots_ptr(sl, pgoff);
+	slot = p ? READ_ONCE(*p) : 0;
+	switch (slot & ARENA_SLOT_KIND) {
+	case ARENA_SLOT_SLAB:
+		if (!slot)
+			break;
+		as = (struct arena_slab *)slot;
+		c = as->cache;
+		err = c->of_program ? arena_slab_claim(as, offset) : ARENA_FREE_NOT_YOURS;
+		break;
+	case ARENA_SLOT_LARGE:
+	case ARENA_SLOT_LARGE_TAIL:
+		err = arena_free_large(sl, pgoff, slot, offset);
+		break;
+	case ARENA_SLOT_DYING:
+	case ARENA_SLOT_LARGE_DEAD:
+		err = ARENA_FREE_NOT_LIVE;
+		break;
+	}
+	if (unlikely(err != ARENA_NR_COUNTERS))
+		arena_report(sl, aux, ptr, err, c);
+	rcu_read_unlock();
+
+	if (err == ARENA_NR_COUNTERS && as)
+		slab_arena_free(as, as->base + offset, nolock);
+	return;
+report:
+	arena_report(NULL, aux, ptr, err, NULL);
+}
+
+__bpf_kfunc_start_defs();
+
+/**
+ * bpf_arena_alloc - allocate an object in an arena
+ * @p__map: the arena of the program
+ * @size: in bytes; up to PAGE_SIZE rounded up to a size class, above to whole pages
+ * @aux: filled in by the verifier
+ *
+ * Return: a zeroed object, aligned to the largest power of two that divides its
+ * size class, or NULL. Its offset in the arena is never 0.
+ */
+__bpf_kfunc void *bpf_arena_alloc(void *p__map, u32 size, struct bpf_prog_aux *aux)
+{
+	return arena_alloc_object(p__map, size, false);
+}
+
+/**
+ * bpf_arena_free - free an object of bpf_arena_alloc()
+ * @p__map: the arena
+ * @ptr__ign: the object, or NULL
+ * @aux: filled in by the verifier
+ *
+ * What is not a live object of bpf_arena_alloc() is left alone, and reported in
+ * the program's stderr stream.
+ */
+__bpf_kfunc void bpf_arena_free(void *p__map, void *ptr__ign, struct bpf_prog_aux *aux)
+{
+	arena_free_object(p__map, ptr__ign, aux, false);
+}
+
+__bpf_kfunc_end_defs();
+
+/* What the verifier calls instead if some call site of the program may not sleep */
+void *bpf_arena_alloc_non_sleepable(void *p__map, u32 size, struct bpf_prog_aux *aux)
+{
+	return arena_alloc_object(p__map, size, true);
+}
+
+void bpf_arena_free_non_sleepable(void *p__map, void *ptr__ign, struct bpf_prog_aux *aux)
+{
+	arena_free_object(p__map, ptr__ign, aux, true);
+}
+
+BTF_KFUNCS_START(arena_slab_kfuncs)
+BTF_ID_FLAGS(func, bpf_arena_alloc, KF_ARENA_RET | KF_IMPLICIT_ARGS | KF_SPINLOCK_SAFE)
+BTF_ID_FLAGS(func, bpf_arena_free, KF_ARENA_ARG2 | KF_IMPLICIT_ARGS | KF_SPINLOCK_SAFE)
+BTF_KFUNCS_END(arena_slab_kfuncs)
+
+static const struct btf_kfunc_id_set arena_slab_kfunc_set = {
+	.owner = THIS_MODULE,
+	.set   = &arena_slab_kfuncs,
+};
+
+/* ---- the end of an arena ---- */
+
+/*
+ * Called by map_free(): no program, no mapping, no kernel cache is left. Whatever
+ * objects programs leaked go now.
+ */
+void arena_slabs_destroy(struct bpf_arena *arena)
+{
+	struct arena_slabs *sl = arena->slabs;
+	struct bpf_arena_cache *c, *tmp;
+
+	if (!sl)
+		return;
+
+	mutex_lock(&arena_slabs_mutex);
+	list_del(&sl->all);
+	mutex_unlock(&arena_slabs_mutex);
+
+	WRITE_ONCE(sl->going, true);
+	/* A run that drains holds sl->lock and looks at the caches */
+	irq_work_sync(&sl->irq);
+	flush_work(&sl->work);
+
+	list_for_each_entry_safe(c, tmp, &sl->caches, list) {
+		list_del(&c->list);
+		arena_cache_destroy(c);
+	}
+	/* All slabs are in sl->dead, or beyond; one more run takes them all */
+	irq_work_sync(&sl->irq);
+	flush_work(&sl->work);
+	WARN_ON_ONCE(!llist_empty(&sl->dead));
+}
+
+/* The rest, once no page table of the arena is left */
+void arena_slabs_free(struct bpf_arena *arena)
+{
+	struct arena_slabs *sl = arena->slabs;
+
+	if (!sl)
+		return;
+	for (unsigned long i = 0; i < DIV_ROUND_UP(sl->slots->nr_pages, ARENA_LEAF_SLOTS); i++)
+		kfree(sl->slots->dir[i]);
+	kvfree(sl->slots);
+	arena_objcg_put(sl->objcg);
+	kfree(sl);
+}
+
+/* ---- /sys/kernel/debug/bpf_arena_slab ---- */
+
+static int arena_slab_show(struct seq_file *m, void *v)
+{
+	struct bpf_arena_cache *c;
+	struct arena_slabs *sl;
+	int cpu;
+
+	guard(mutex)(&arena_slabs_mutex);
+	list_for_each_entry(sl, &arena_slabs_all, all) {
+		seq_printf(m, "arena %llu map_id %u pages %llu of %lu\n", sl->id, sl->arena->map.id,
+			   READ_ONCE(sl->arena->nr_pages), sl->slots->nr_pages);
+		for (int i = 0; i < ARENA_NR_COUNTERS; i++)
+			seq_printf(m, "  %s %ld\n", arena_counter_names[i],
+				   atomic_long_read(&sl->counters[i]));
+
+		guard(mutex)(&sl->lock);
+		list_for_each_entry(c, &sl->caches, list) {
+			u64 allocs = 0, frees = 0;
+
+			for_each_possible_cpu(cpu) {
+				struct arena_cache_stats *st = per_cpu_ptr(c->stats, cpu);
+
+				allocs += READ_ONCE(st->allocs);
+				frees += READ_ONCE(st->frees);
+			}
+			seq_printf(m, "  cache %s size %u owner %s allocs %llu frees %llu\n",
+				   slab_arena_name(c), c->size,
+				   c->of_program ? "program" : "kernel", allocs, frees);
+		}
+	}
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(arena_slab);
+
+static int __init arena_slab_init(void)
+{
+	debugfs_create_file("bpf_arena_slab", 0400, NULL, NULL, &arena_slab_fops);
+	return register_btf_kfunc_id_set(BPF_PROG_TYPE_UNSPEC, &arena_slab_kfunc_set);
+}
+late_initcall(arena_slab_init);
