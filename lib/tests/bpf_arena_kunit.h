@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What the suites of bpf_arena_*_kunit.c share: an arena without a file. */
+#ifndef LIB_TESTS_BPF_ARENA_KUNIT_H
+#define LIB_TESTS_BPF_ARENA_KUNIT_H
+
+#include <kunit/resource.h>
+#include <kunit/test.h>
+#include <kunit/test-bug.h>
+#include <linux/anon_inodes.h>
+#include <linux/bpf.h>
+#include <linux/file.h>
+#include <linux/filter.h>
+#include <linux/fs.h>
+#include <linux/mman.h>
+#include "../../kernel/bpf/arena.h"
+
+/* Page aligned; the range must not cross 4 GiB. Low half not 0, as mmap() picks it */
+#define TEST_USER_START		0x10026200000ull
+
+/* What map_create() does for a map with a file descriptor */
+static inline struct bpf_arena *test_arena_create(u32 pages, u64 user_start, u32 flags)
+{
+	union bpf_attr attr = {
+		.map_type = BPF_MAP_TYPE_ARENA,
+		.map_flags = BPF_F_MMAPABLE | flags,
+		.max_entries = pages,
+		.map_extra = user_start,
+	};
+	struct bpf_map *map = arena_map_ops.map_alloc(&attr);
+
+	if (IS_ERR(map))
+		return NULL;
+	map->ops = &arena_map_ops;
+	atomic64_set(&map->refcnt, 1);
+	atomic64_set(&map->usercnt, 1);
+	mutex_init(&map->freeze_mutex);
+	spin_lock_init(&map->owner_lock);
+	return container_of(map, struct bpf_arena, map);
+}
+
+/* map_free() at once; every other reference is gone */
+static inline void test_arena_destroy(struct bpf_arena *arena)
+{
+	migrate_disable();
+	arena->map.ops->map_free(&arena->map);
+	migrate_enable();
+}
+
+static inline void *test_arena_kaddr(struct bpf_arena *arena, u64 uaddr)
+{
+	return (void *)bpf_arena_get_kern_vm_start(arena) + (u32)uaddr;
+}
+
+/* Map the arena into this kthread, as a process does */
+static inline unsigned long test_arena_mmap(struct kunit *test, struct bpf_arena *arena)
+{
+	unsigned long len = arena->user_vm_end - arena->user_vm_start, addr;
+	struct file *file;
+
+	bpf_map_inc_with_uref(&arena->map);
+	file = anon_inode_getfile("bpf-map", &bpf_map_fops, &arena->map, O_RDWR);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
+	addr = kunit_vm_mmap(test, file, arena->user_vm_start, len, PROT_READ | PROT_WRITE,
+			     MAP_SHARED | MAP_FIXED_NOREPLACE, 0);
+	/* The mapping has a reference of its own */
+	fput(file);
+	KUNIT_ASSERT_EQ(test, addr, arena->user_vm_start);
+	return addr;
+}
+
+/*
+ * A JITed program of @arena that calls @fn(arg1) with the program on the stack,
+ * as a kfunc is called, but without the verifier.
+ */
+static inline struct bpf_prog *test_arena_prog(struct kunit *test, struct bpf_arena *arena,
+					       u64 (*fn)(u64, u64, u64, u64, u64), u64 arg)
+{
+	struct bpf_insn insns[] = {
+		BPF_LD_IMM64(BPF_REG_1, arg),
+		BPF_EMIT_CALL(fn),
+		BPF_EXIT_INSN(),
+	};
+	struct bpf_prog *prog = bpf_prog_alloc(bpf_prog_size(ARRAY_SIZE(insns)), 0);
+	int err;
+
+	KUNIT_ASSERT_NOT_NULL(test, prog);
+	memcpy(prog->insnsi, insns, sizeof(insns));
+	prog->len = ARRAY_SIZE(insns);
+	prog->type = BPF_PROG_TYPE_SYSCALL;
+	prog->aux->arena = arena;
+	prog->aux->stack_depth = 0;
+	prog->aux->main_prog_aux = prog->aux;
+	prog->jit_requested = 1;
+	strscpy(prog->aux->name, "arena_kunit");
+	prog = bpf_prog_select_runtime(prog, &err);
+	KUNIT_ASSERT_EQ(test, err, 0);
+	KUNIT_ASSERT_TRUE(test, prog->jited);
+	bpf_prog_kallsyms_add(prog);
+	return prog;
+}
+
+static inline void test_arena_prog_free(struct bpf_prog *prog)
+{
+	bpf_prog_kallsyms_del_all(prog);
+	synchronize_rcu();
+	bpf_prog_stream_free(prog);
+	bpf_prog_free(prog);
+}
+
+static inline unsigned int test_arena_prog_reports(struct bpf_prog *prog)
+{
+	struct llist_node *n = READ_ONCE(prog->aux->stream[BPF_STDERR - 1].log.first);
+	unsigned int nr = 0;
+
+	for (; n; n = n->next)
+		nr++;
+	return nr;
+}
+
+#endif
