@@ -20,10 +20,10 @@ help: ## this text
 	@echo '  make test      build and test everything on both architectures'
 	@echo
 	@echo 'All of them:'
-	@sed -nE 's/^([a-z]+):.*## (.*)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@sed -nE 's/^([a-z]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
 	@echo
 	@echo 'Variables:'
-	@echo '  ARCH=x86_64|arm64   default x86_64; test, kernel and the others take one, test without it both'
+	@echo '  ARCH=x86_64|arm64   default x86_64; test without it does both'
 	@echo '  FLAVOR=debug        a kernel of its own with lockdep and KASAN (vm/config/flavor/)'
 	@echo "  CMD='...'           what make vm runs instead of a shell; make itself can only say 2 for a"
 	@echo "                      command that failed, vm/boot.sh -c '...' ends with the command's status"
@@ -48,6 +48,12 @@ kunit: kernel tools ## the unit tests, by the kernel's own parser
 selftest: kernel tools ## the BPF tests
 	@vm/selftest.sh
 
+ifneq ($(HOST_DIR),)
+ifeq ($(wildcard $(HOST_DIR)/.),)
+$(error HOST_DIR=$(HOST_DIR): there is no such folder)
+endif
+endif
+
 vm: kernel tools ## a shell in the VM, or CMD='...'
 	@if [ -n "$$CMD" ]; then exec vm/boot.sh -c "$$CMD"; else exec vm/boot.sh; fi
 
@@ -70,6 +76,7 @@ setup: ## install the packages that are missing
 	@vm/setup.sh
 
 lint: ## shellcheck on the harness
+	@command -v shellcheck >/dev/null || { echo 'error: lint needs shellcheck (apt-get install shellcheck)' >&2; exit 1; }
 	@shellcheck vm/*.sh vm/init .ci/run
 
 clean: ## remove builds, tools and logs; the source and ccache stay

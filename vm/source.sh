@@ -117,6 +117,7 @@ packaged_source() {
 	if ! [ -d "$target" ]; then
 		deb=$(deb_of "$version") || rc=$?
 		if [ "$rc" = 3 ]; then
+			export APT_CONFIG=$CACHE/apt-source/apt.conf	# deb_of() made it
 			there=$(apt_versions "$BASE_PACKAGE" | sort -V | tr '\n' ' ')
 			[ -n "$there" ] ||
 				die "$BASE_SUITE has no $BASE_PACKAGE at all: set LINUX_SRC=, or a newer base in vm/base.env"
