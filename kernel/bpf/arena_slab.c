@@ -1100,10 +1100,14 @@ int bpf_arena_prepare_alloc(struct bpf_arena *arena, u64 min, u64 max)
 
 /* ---- kfuncs ---- */
 
-static void arena_report(struct arena_slabs *sl, struct bpf_prog_aux *aux, void *ptr,
-			 enum arena_counter nr, struct bpf_arena_cache *c)
+/* @sl is NULL if the arena has no slabs, @c if no object of one is concerned */
+static void arena_report(struct bpf_arena *arena, struct arena_slabs *sl,
+			 struct bpf_prog_aux *aux, void *ptr, enum arena_counter nr,
+			 struct bpf_arena_cache *c)
 {
 	struct bpf_prog *prog = aux->main_prog_aux->prog;
+	/* Not all of @ptr: a program may pass a kernel pointer, and not know its value */
+	u64 uaddr = clear_lo32(arena->user_vm_start) + (u32)(long)ptr;
 	struct bpf_stream_stage ss;
 
 	if (sl) {
@@ -1112,7 +1116,7 @@ static void arena_report(struct arena_slabs *sl, struct bpf_prog_aux *aux, void 
 			return;
 	}
 	bpf_stream_stage(ss, prog, BPF_STDERR, ({
-		bpf_stream_printk(ss, "ERROR: bpf_arena_free(0x%llx): %s", (u64)(long)ptr,
+		bpf_stream_printk(ss, "ERROR: bpf_arena_free(0x%llx): %s", uaddr,
 				  arena_violations[nr]);
 		if (c)
 			bpf_stream_printk(ss, ", size %u\n", c->size);
@@ -1213,14 +1217,14 @@ static void arena_free_object(struct bpf_map *map, void *ptr, struct bpf_prog_au
 		break;
 	}
 	if (unlikely(err != ARENA_NR_COUNTERS))
-		arena_report(sl, aux, ptr, err, c);
+		arena_report(arena, sl, aux, ptr, err, c);
 	rcu_read_unlock();
 
 	if (err == ARENA_NR_COUNTERS && as)
 		slab_arena_free(as, as->base + offset, nolock);
 	return;
 report:
-	arena_report(NULL, aux, ptr, err, NULL);
+	arena_report(arena, NULL, aux, ptr, err, NULL);
 }
 
 __bpf_kfunc_start_defs();

@@ -156,12 +156,6 @@ static void try_set_race_has_one_winner(struct kunit *test)
 
 /* ---- the scratch page ---- */
 
-static noinline u64 touch(u64 addr, u64 u2, u64 u3, u64 u4, u64 u5)
-{
-	WRITE_ONCE(*(u64 *)addr, 0x5c5c);
-	return READ_ONCE(*(u64 *)addr);
-}
-
 static noinline u64 ask_handler(u64 addr, u64 u2, u64 u3, u64 u4, u64 u5)
 {
 	return bpf_arena_handle_page_fault(addr, true, _THIS_IP_);
@@ -192,7 +186,7 @@ static void fault_installs_scratch(struct kunit *test)
 	void *kaddr = test_arena_kaddr(ctx->arena, TEST_USER_START + 5 * PAGE_SIZE);
 
 	KUNIT_ASSERT_NULL(test, mapped_page(ctx->arena, kaddr));
-	KUNIT_EXPECT_EQ(test, run_at(test, touch, kaddr), 0x5c5c);
+	KUNIT_EXPECT_EQ(test, run_at(test, test_arena_touch, kaddr), 0x5c5c);
 	KUNIT_EXPECT_PTR_EQ(test, mapped_page(ctx->arena, kaddr), ctx->arena->scratch_page);
 	/* A line, and a stack of at least one */
 	KUNIT_EXPECT_GE(test, test_arena_prog_reports(ctx->prog), 2);
@@ -208,7 +202,7 @@ static noinline u64 touch_locked(u64 addr, u64 u2, u64 u3, u64 u4, u64 u5)
 
 	if (raw_res_spin_lock_irqsave(&ctx->arena->spinlock, flags))
 		return 0;
-	ret = touch(addr, 0, 0, 0, 0);
+	ret = test_arena_touch(addr, 0, 0, 0, 0);
 	raw_res_spin_unlock_irqrestore(&ctx->arena->spinlock, flags);
 	return ret;
 }
@@ -229,7 +223,7 @@ static void allocation_replaces_scratch(struct kunit *test)
 	u64 *kaddr = test_arena_kaddr(ctx->arena, uaddr);
 	void *p;
 
-	run_at(test, touch, kaddr);
+	run_at(test, test_arena_touch, kaddr);
 	p = bpf_arena_alloc_pages_sleepable(&ctx->arena->map, (void *)uaddr, 1, NUMA_NO_NODE, 0);
 	KUNIT_ASSERT_PTR_EQ(test, p, (void *)uaddr);
 	KUNIT_EXPECT_PTR_NE(test, mapped_page(ctx->arena, kaddr), ctx->arena->scratch_page);
@@ -248,7 +242,7 @@ static void scratch_is_cleared_not_freed(struct kunit *test)
 	void *kaddr = test_arena_kaddr(ctx->arena, uaddr);
 	struct page *scratch = ctx->arena->scratch_page;
 
-	run_at(test, touch, kaddr);
+	run_at(test, test_arena_touch, kaddr);
 	KUNIT_ASSERT_PTR_EQ(test, mapped_page(ctx->arena, kaddr), scratch);
 	bpf_arena_free_pages(&ctx->arena->map, (void *)uaddr, 1);
 	KUNIT_EXPECT_NULL(test, mapped_page(ctx->arena, kaddr));
@@ -261,7 +255,7 @@ static void upper_half_guard_is_recovered(struct kunit *test)
 	struct fault_ctx *ctx = test->priv;
 	void *kaddr = (void *)bpf_arena_get_kern_vm_start(ctx->arena) + SZ_4G + 8;
 
-	KUNIT_EXPECT_EQ(test, run_at(test, touch, kaddr), 0x5c5c);
+	KUNIT_EXPECT_EQ(test, run_at(test, test_arena_touch, kaddr), 0x5c5c);
 }
 
 static void lower_half_guard_is_not(struct kunit *test)
@@ -302,7 +296,7 @@ static void user_access_to_scratch_fails(struct kunit *test)
 	unsigned long uaddr;
 	u64 val = 1;
 
-	run_at(test, touch, test_arena_kaddr(ctx->arena, TEST_USER_START + 9 * PAGE_SIZE));
+	run_at(test, test_arena_touch, test_arena_kaddr(ctx->arena, TEST_USER_START + 9 * PAGE_SIZE));
 	uaddr = test_arena_mmap(test, ctx->arena) + 9 * PAGE_SIZE;
 	KUNIT_EXPECT_EQ(test, get_user(val, (u64 __user *)uaddr), -EFAULT);
 	KUNIT_EXPECT_EQ(test, put_user(val, (u64 __user *)uaddr), -EFAULT);

@@ -68,6 +68,25 @@ static inline unsigned long test_arena_mmap(struct kunit *test, struct bpf_arena
 	return addr;
 }
 
+static noinline u64 __test_arena_touch(u64 addr)
+{
+	WRITE_ONCE(*(u64 *)addr, 0x5c5c);
+	return READ_ONCE(*(u64 *)addr);
+}
+
+/*
+ * What a kfunc does with a bad pointer of a program's. Not in a leaf function: on
+ * arm64 that has no frame record, and its caller, the program, would not be found.
+ */
+static noinline u64 test_arena_touch(u64 addr, u64 r2, u64 r3, u64 r4, u64 r5)
+{
+	u64 ret = __test_arena_touch(addr);
+
+	/* No tail call */
+	barrier();
+	return ret;
+}
+
 /*
  * A JITed program of @arena that calls @fn(arg1) with the program on the stack,
  * as a kfunc is called, but without the verifier.
