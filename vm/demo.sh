@@ -24,13 +24,6 @@ state() {
 	cat /sys/kernel/sched_ext/state 2>/dev/null
 }
 
-# The slab caches that live in an arena.
-caches() {
-	for c in /sys/kernel/slab/*arena*; do
-		[ -d "$c" ] && [ ! -L "$c" ] && printf '%s\n' "$c"
-	done
-}
-
 # Forks and affinity changes, until it is killed.
 workload() {
 	while :; do
@@ -42,20 +35,10 @@ workload() {
 	done
 }
 
-show_caches() {
-	printf '%-36s %8s %8s %8s %8s %12s %12s\n' cache size objects total slabs allocated freed
-	for c in $(caches); do
-		# The statistics' first word is the sum over all CPUs.
-		read -r alloc _ <"$c/alloc_fastpath" 2>/dev/null || alloc='?'
-		read -r slow _ <"$c/alloc_slowpath" 2>/dev/null || slow=0
-		read -r free _ <"$c/free_fastpath" 2>/dev/null || free='?'
-		read -r fslow _ <"$c/free_slowpath" 2>/dev/null || fslow=0
-		read -r objects _ <"$c/objects" 2>/dev/null || objects='?'
-		read -r total _ <"$c/total_objects" 2>/dev/null || total='?'
-		read -r slabs _ <"$c/slabs" 2>/dev/null || slabs='?'
-		read -r size <"$c/object_size" 2>/dev/null || size='?'
-		printf '%-36s %8s %8s %8s %8s %12s %12s\n' "${c##*/}" "$size" "$objects" "$total" "$slabs" \
-			"$((alloc + slow))" "$((free + fslow))"
+# The cache of the kernel's own cmasks, in the arena of the scheduler.
+cmask_cache() {
+	for c in /sys/kernel/slab/scx_cmask:*; do
+		[ ! -d "$c" ] || echo "${c##*/}"
 	done
 }
 
@@ -77,19 +60,18 @@ workload >/dev/null 2>&1 &
 load=$!
 sleep 2
 
-if command -v arenaslab >/dev/null; then
-	title "arenaslab: an object a task, read through mmap"
-	arenaslab tasks -i "$SECONDS_EACH" -c "$ROUNDS" || fail "arenaslab tasks: status $?"
-else
-	sleep "$ROUNDS"
-fi
+[ -n "$(cmask_cache)" ] || fail "there is no cache for the cmasks of scx_qmap"
 
-title "the slab"
-if [ -n "$(caches)" ]; then
-	show_caches
-else
-	echo "no cache in an arena"
-fi
+title "arenaslab: an object a task, read through mmap"
+arenaslab tasks -i "$SECONDS_EACH" -c "$ROUNDS" &
+tasks=$!
+# What the slab did is looked at shortly before the tool ends and its arena goes.
+sleep $((SECONDS_EACH * ROUNDS - 1))
+arenaslab stat >/tmp/stat.log 2>&1 || fail "arenaslab stat: status $?"
+wait $tasks || fail "arenaslab tasks: status $?"
+
+title "what the slab did, a second ago"
+cat /tmp/stat.log
 
 title "scx_qmap ends"
 kill $load 2>/dev/null
@@ -104,9 +86,15 @@ done
 wait $qmap
 rc=$?
 if [ "$(state)" = disabled ] && [ $rc = 0 ]; then
-	echo "detached, after $n s; tasks scheduled: $(cat /sys/kernel/sched_ext/enable_seq 2>/dev/null)"
+	echo "detached, after $n s"
 else
 	fail "scx_qmap did not leave cleanly (state $(state), status $rc)"
 	tail -n 20 /tmp/qmap.log
 fi
+n=0
+while [ -n "$(cmask_cache)" ] && [ $n -lt 10 ]; do
+	sleep 1
+	n=$((n + 1))
+done
+[ -z "$(cmask_cache)" ] || fail "$(cmask_cache) is still there"
 exit $failed
