@@ -362,6 +362,8 @@ VISIBLE_IF_KUNIT int arena_place_slab(struct arena_slabs *sl, struct arena_slab 
 
 		if (pgoff < 0)
 			return -ENOSPC;
+		if (WARN_ON_ONCE(pgoff >= sl->slots->nr_pages))
+			return -ENOSPC;
 		as->pgoff = pgoff;
 		if (!arena_slots_ptr(sl, pgoff))
 			return -EAGAIN;
@@ -678,6 +680,21 @@ static void arena_wait_drained(struct arena_slabs *sl)
 			   ARENA_DRAIN_WAIT);
 }
 
+/*
+ * An allocation failed. True if it may be worth another try; if the caller may not
+ * wait, it is too late for this one.
+ */
+static bool arena_drained(struct arena_slabs *sl, bool nowait)
+{
+	if (!nowait && !(current->flags & PF_MEMALLOC)) {
+		arena_wait_drained(sl);
+		return true;
+	}
+	if (time_after(jiffies, READ_ONCE(sl->last_drain) + ARENA_DRAIN_WAIT))
+		arena_want_drain(sl);
+	return false;
+}
+
 /* ---- caches ---- */
 
 /*
@@ -695,7 +712,7 @@ static unsigned int arena_sheaf_limit(unsigned long nr_pages, unsigned int size)
 
 static struct arena_slabs *arena_slabs_create(struct bpf_arena *arena)
 {
-	unsigned long nr_pages = arena_max_pages(arena), flags;
+	unsigned long nr_pages, flags;
 	struct mem_cgroup *old, *memcg;
 	struct arena_slabs *sl;
 	u32 zero;
@@ -706,8 +723,14 @@ static struct arena_slabs *arena_slabs_create(struct bpf_arena *arena)
 	if (sl)
 		return sl;
 	/* Neither map_extra nor mmap() has told where the arena is in user space */
-	if (!nr_pages)
+	if (!arena_max_pages(arena))
 		return ERR_PTR(-EINVAL);
+	/*
+	 * mmap() may have been shorter than the map, which is what the range tree
+	 * covers, or longer: then a page that user space touched behind the end
+	 * comes into the range tree when a program frees it.
+	 */
+	nr_pages = max(arena->map.max_entries, arena_max_pages(arena));
 
 	sl = kzalloc_obj(*sl);
 	if (!sl)
@@ -899,13 +922,8 @@ static void *arena_cache_alloc(struct bpf_arena_cache *c, gfp_t gfp, bool nolock
 		return kaddr;
 
 	sl = c->arena->slabs;
-	if (nolock || !gfpflags_allow_blocking(gfp) || (current->flags & PF_MEMALLOC)) {
-		/* Too late for this one */
-		if (time_after(jiffies, READ_ONCE(sl->last_drain) + ARENA_DRAIN_WAIT))
-			arena_want_drain(sl);
+	if (!arena_drained(sl, nolock || !gfpflags_allow_blocking(gfp)))
 		return NULL;
-	}
-	arena_wait_drained(sl);
 	return slab_arena_alloc(c, gfp, false);
 }
 
@@ -1132,6 +1150,7 @@ static void *arena_alloc_object(struct bpf_map *map, u32 size, bool nolock)
 	struct bpf_arena_cache *c;
 	struct arena_slabs *sl;
 	void *kaddr;
+	u32 page_cnt;
 	long uaddr;
 
 	if (map->map_type != BPF_MAP_TYPE_ARENA || !size)
@@ -1150,13 +1169,14 @@ static void *arena_alloc_object(struct bpf_map *map, u32 size, bool nolock)
 		return kaddr ? (void *)bpf_arena_cache_uaddr(c, kaddr) : NULL;
 	}
 
-	uaddr = arena_alloc_pages(arena, 0, ((u64)size + PAGE_SIZE - 1) >> PAGE_SHIFT,
-				  NUMA_NO_NODE, !nolock, true);
-	if (!uaddr) {
-		if (time_after(jiffies, READ_ONCE(sl->last_drain) + ARENA_DRAIN_WAIT))
-			arena_want_drain(sl);
+	page_cnt = ((u64)size + PAGE_SIZE - 1) >> PAGE_SHIFT;
+	if (page_cnt > sl->slots->nr_pages)
 		return NULL;
-	}
+	uaddr = arena_alloc_pages(arena, 0, page_cnt, NUMA_NO_NODE, !nolock, true);
+	if (!uaddr && arena_drained(sl, nolock))
+		uaddr = arena_alloc_pages(arena, 0, page_cnt, NUMA_NO_NODE, true, true);
+	if (!uaddr)
+		return NULL;
 	arena_count(sl, ARENA_LARGE_ALLOCS);
 	return (void *)uaddr;
 }

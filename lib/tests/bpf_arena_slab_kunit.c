@@ -847,6 +847,37 @@ static void offset_zero_is_never_given(struct kunit *test)
 	}
 }
 
+/* mmap() without map_extra need not be as long as the map: the table covers both */
+static void mapping_of_another_length(struct kunit *test)
+{
+	static const struct { u32 map, vma; } at[] = { { 2048, 8 }, { 8, 2048 } };
+
+	for (int i = 0; i < ARRAY_SIZE(at); i++) {
+		struct bpf_arena *arena = test_arena_create(at[i].map, 0, 0);
+		struct bpf_arena_cache *c;
+		u64 behind = TEST_USER_START + 2000 * PAGE_SIZE;
+		unsigned long flags;
+		int got = 0;
+
+		KUNIT_ASSERT_NOT_NULL(test, arena);
+		arena->user_vm_start = TEST_USER_START;
+		arena->user_vm_end = TEST_USER_START + at[i].vma * PAGE_SIZE;
+		c = bpf_arena_cache_create(&arena->map, "kunit", PAGE_SIZE, 0, 0);
+		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, c);
+		/* As after a fault and bpf_arena_free_pages() there */
+		arena_lock_sleepable(arena, &flags);
+		KUNIT_EXPECT_EQ(test, range_tree_set(&arena->rt, compute_pgoff(arena, behind), 1), 0);
+		raw_res_spin_unlock_irqrestore(&arena->spinlock, flags);
+		while (bpf_arena_cache_alloc(c, GFP_KERNEL))
+			got++;
+		KUNIT_EXPECT_EQ(test, got, at[i].map == 8 ? 9 : 2048);
+		bpf_arena_cache_destroy(c);
+		for (int n = 0; n < 100 && atomic64_read(&arena->map.refcnt) > 1; n++)
+			msleep(20);
+		test_arena_destroy(arena);
+	}
+}
+
 /* ---- pages ---- */
 
 /* A TLB may still have scratch there: the slab goes elsewhere, the place is cleaned */
@@ -1085,6 +1116,7 @@ static struct kunit_case slab_cases[] = {
 	KUNIT_CASE(full_arena_gives_all_and_takes_all_back),
 	KUNIT_CASE(others_sheaves_are_drained),
 	KUNIT_CASE(offset_zero_is_never_given),
+	KUNIT_CASE(mapping_of_another_length),
 	KUNIT_CASE(slabs_avoid_scratch),
 	KUNIT_CASE(free_pages_leaves_slabs_alone),
 	KUNIT_CASE(user_space_sees_objects),
