@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What the subcommands of arenaslab have in common. */
+#ifndef CMD_H
+#define CMD_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+/* Exit statuses */
+#define EXIT_FAILED	1
+#define EXIT_USAGE	2
+
+int cmd_tasks(int argc, char **argv);
+int cmd_stat(int argc, char **argv);
+
+/* "arenaslab: ...", one line on stderr; returns EXIT_FAILED */
+int fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* The same with a hint at --help; returns EXIT_USAGE */
+int usage_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+bool parse_number(const char *s, unsigned long min, unsigned long max, unsigned long *val);
+bool parse_seconds(const char *s, double *val);
+/* A JSON string with its quotes; what is not UTF-8 becomes U+FFFD */
+void print_json_string(FILE *f, const char *s);
+/* 0, or EXIT_FAILED if what was printed did not get out */
+int finish_output(void);
+
+#endif /* CMD_H */

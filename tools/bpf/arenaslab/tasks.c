@@ -1,0 +1,464 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * arenaslab tasks: load the tracing programs, then print what they keep, again
+ * and again. Between two tables this process does nothing, and for a table it
+ * enters the kernel only to sleep and to print: the directory, the objects and the
+ * counters are memory that it shares with the programs.
+ *
+ * An object may be freed while it is read, and its page may go. arenaslab.h says
+ * how a copy that is not one task's is noticed; where the page is gone, the access
+ * ends in fault_handler() and the object counts as gone, too.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+#include <linux/types.h>
+#include "arenaslab.h"
+#include "arenaslab.skel.h"
+#include "cmd.h"
+
+#define NS		1000000000ULL
+#define DEFAULT_ROWS	20
+#define READ_TRIES	16
+
+struct options {
+	double interval;
+	unsigned long count;	/* 0: no end */
+	unsigned long rows;
+	bool rows_given;
+	unsigned long mib;
+	bool json;
+};
+
+struct snapshot {
+	struct task_obj *task;
+	size_t nr;
+	size_t size;
+	__u64 taken_ns;
+};
+
+static bool verbose;
+static volatile sig_atomic_t stopped;
+
+/* Where objects may be, and where to go on when one is not there any more */
+static char *arena_start, *arena_end;
+static sigjmp_buf fault_env;
+static volatile sig_atomic_t reading;
+
+static void stop_handler(int sig)
+{
+	(void)sig;
+	stopped = 1;
+}
+
+static void fault_handler(int sig, siginfo_t *info, void *context)
+{
+	char *addr = info->si_addr;
+
+	(void)context;
+	if (reading && addr >= arena_start && addr < arena_end) {
+		reading = 0;
+		siglongjmp(fault_env, 1);
+	}
+	/* Not our race but a bug: die of it as usual, at the same instruction */
+	signal(sig, SIG_DFL);
+}
+
+static void catch_signals(void)
+{
+	struct sigaction stop = { .sa_handler = stop_handler };
+	struct sigaction fault = {
+		.sa_sigaction = fault_handler,
+		/* The handler is left by siglongjmp(), which restores no mask here */
+		.sa_flags = SA_SIGINFO | SA_NODEFER,
+	};
+
+	sigaction(SIGINT, &stop, NULL);
+	sigaction(SIGTERM, &stop, NULL);
+	sigaction(SIGHUP, &stop, NULL);
+	sigaction(SIGSEGV, &fault, NULL);
+	sigaction(SIGBUS, &fault, NULL);
+}
+
+static __u64 now_ns(void)
+{
+	struct timespec ts;
+
+	/* By the vDSO, and the same clock as bpf_ktime_get_ns() */
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * NS + ts.tv_nsec;
+}
+
+static __u64 load(const __u64 *p)
+{
+	return __atomic_load_n(p, __ATOMIC_ACQUIRE);
+}
+
+/* One attempt at a copy; false if it is not one task's as it was at one moment */
+static bool copy_once(const struct task_obj *obj, struct task_obj *copy)
+{
+	__u32 seq = __atomic_load_n(&obj->seq, __ATOMIC_ACQUIRE);
+	__u64 id = load(&obj->id);
+	const volatile __u64 *from = (const volatile __u64 *)obj;
+
+	if (seq & 1)
+		return false;
+	for (size_t i = 0; i < sizeof(*copy) / sizeof(__u64); i++)
+		((__u64 *)copy)[i] = from[i];
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	return id && load(&obj->id) == id &&
+	       __atomic_load_n(&obj->seq, __ATOMIC_RELAXED) == seq;
+}
+
+/* The same, and false also if the object's page went away meanwhile */
+static bool copy_guarded(const struct task_obj *obj, struct task_obj *copy)
+{
+	bool ok;
+
+	if (sigsetjmp(fault_env, 0))
+		return false;
+	reading = 1;
+	ok = copy_once(obj, copy);
+	reading = 0;
+	return ok;
+}
+
+/* Copy the object of a slot; false if the slot is empty, or is by now */
+static bool copy_obj(const __u64 *slot, struct task_obj *copy)
+{
+	__u64 addr = load(slot);
+
+	/* Everybody with the arena can write to it: look before following a pointer */
+	if (addr < (__u64)arena_start || addr > (__u64)arena_end - sizeof(*copy) || addr % 8)
+		return false;
+
+	for (int i = 0; i < READ_TRIES; i++) {
+		bool ok = copy_guarded((const struct task_obj *)addr, copy);
+
+		if (load(slot) != addr)
+			return false;
+		if (ok) {
+			copy->comm[TASK_COMM_SIZE - 1] = '\0';
+			return true;
+		}
+	}
+	return false;
+}
+
+static int compare_run_time(const void *pa, const void *pb)
+{
+	const struct task_obj *a = pa, *b = pb;
+
+	if (a->run_ns != b->run_ns)
+		return a->run_ns < b->run_ns ? 1 : -1;
+	return a->pid < b->pid ? -1 : a->pid > b->pid;
+}
+
+static int add_task(struct snapshot *snap, const struct task_obj *task)
+{
+	if (snap->nr == snap->size) {
+		size_t size = snap->size ? snap->size * 2 : 256;
+		void *p = reallocarray(snap->task, size, sizeof(*snap->task));
+
+		if (!p)
+			return fail("out of memory");
+		snap->task = p;
+		snap->size = size;
+	}
+	snap->task[snap->nr++] = *task;
+	return 0;
+}
+
+/* All live objects, by run time; for a task on a CPU up to this moment */
+static int take_snapshot(struct snapshot *snap, const struct task_dir *dir)
+{
+	const struct task_chunk *chunk;
+	struct task_obj task;
+
+	snap->nr = 0;
+	snap->taken_ns = now_ns();
+	for (int i = 0; i < DIR_CHUNKS; i++) {
+		/* Chunks are never freed */
+		chunk = (const struct task_chunk *)load(&dir->chunk[i]);
+		if (!chunk)
+			continue;
+		for (int j = 0; j < CHUNK_SLOTS; j++) {
+			if (!copy_obj(&chunk->slot[j], &task))
+				continue;
+			if (task.since_ns && snap->taken_ns > task.since_ns)
+				task.run_ns += snap->taken_ns - task.since_ns;
+			if (add_task(snap, &task))
+				return EXIT_FAILED;
+		}
+	}
+	qsort(snap->task, snap->nr, sizeof(*snap->task), compare_run_time);
+	return 0;
+}
+
+static void print_json(const struct snapshot *snap, const struct task_stats *stats, size_t rows)
+{
+	printf("{\"monotonic_ns\":%llu,\"live\":%llu,\"allocs\":%llu,\"frees\":%llu,"
+	       "\"failed\":%llu,\"missed\":%llu,\"tasks\":[",
+	       snap->taken_ns, stats->allocs - stats->frees, stats->allocs, stats->frees,
+	       stats->failed, stats->missed);
+	for (size_t i = 0; i < rows; i++) {
+		const struct task_obj *t = &snap->task[i];
+
+		printf("%s{\"pid\":%u,\"tgid\":%u,\"comm\":", i ? "," : "", t->pid, t->tgid);
+		print_json_string(stdout, t->comm);
+		printf(",\"switches\":%llu,\"run_ns\":%llu,\"cpu\":%u,\"running\":%s}", t->switches,
+		       t->run_ns, t->cpu, t->since_ns ? "true" : "false");
+	}
+	puts("]}");
+}
+
+/* A comm is anything; what is not printable could be for the terminal */
+static void print_comm(const char *comm)
+{
+	char s[TASK_COMM_SIZE];
+	int i;
+
+	for (i = 0; comm[i]; i++)
+		s[i] = comm[i] >= ' ' && comm[i] <= '~' ? comm[i] : '?';
+	s[i] = '\0';
+	printf("%-16s", s);
+}
+
+static void print_table(const struct snapshot *snap, const struct task_stats *stats, size_t rows)
+{
+	printf("%llu live objects, %llu allocated, %llu freed, %llu failed allocations",
+	       stats->allocs - stats->frees, stats->allocs, stats->frees, stats->failed);
+	if (stats->missed)
+		printf(", %llu missed", stats->missed);
+	printf("\n%8s %-16s %10s %14s %4s\n", "PID", "COMM", "SWITCHES", "RUN TIME ms", "CPU");
+	for (size_t i = 0; i < rows; i++) {
+		const struct task_obj *t = &snap->task[i];
+
+		printf("%8u ", t->pid);
+		print_comm(t->comm);
+		printf(" %10llu %14.3f %4u\n", t->switches, t->run_ns / 1e6, t->cpu);
+	}
+}
+
+/* How many rows there is room for, headings taken off; 0 if this is no terminal */
+static size_t terminal_rows(void)
+{
+	struct winsize ws;
+
+	if (!isatty(STDOUT_FILENO))
+		return 0;
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &ws) || ws.ws_row < 5)
+		return DEFAULT_ROWS;
+	return ws.ws_row - 3;
+}
+
+static void print_snapshot(const struct options *opt, const struct snapshot *snap,
+			   const struct task_stats *live, bool first)
+{
+	struct task_stats stats = {
+		/* Frees first, so that there are never more of them than allocations */
+		.frees = load(&live->frees),
+		.allocs = load(&live->allocs),
+		.failed = load(&live->failed),
+		.missed = load(&live->missed),
+	};
+	size_t screen = terminal_rows(), rows = snap->nr;
+
+	if (opt->rows_given)
+		rows = opt->rows;
+	else if (!opt->json)
+		rows = screen ?: DEFAULT_ROWS;
+	if (screen && !opt->json && rows > screen)
+		rows = screen;
+	if (rows > snap->nr)
+		rows = snap->nr;
+
+	if (opt->json) {
+		print_json(snap, &stats, rows);
+		return;
+	}
+	if (screen)
+		fputs("\033[H\033[J", stdout);
+	else if (!first)
+		putchar('\n');
+	print_table(snap, &stats, rows);
+}
+
+/* Sleep until the next table is due; false if it is time to end */
+static bool wait_until(__u64 *due, double interval)
+{
+	struct timespec ts;
+	__u64 now = now_ns();
+
+	*due += interval * NS;
+	/* Late: skip what was missed, do not hurry */
+	if (*due < now)
+		*due = now;
+	ts = (struct timespec){ .tv_sec = *due / NS, .tv_nsec = *due % NS };
+	while (!stopped && clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL) == EINTR)
+		;
+	return !stopped;
+}
+
+static int print_tables(const struct options *opt, struct arenaslab_bpf *skel)
+{
+	/* Programs keep the full user-space address in it, as everywhere */
+	const struct task_dir *dir = (const struct task_dir *)skel->bss->dir;
+	struct snapshot snap = {};
+	__u64 due = now_ns();
+	int err = 0;
+
+	for (unsigned long i = 0; !err && (!opt->count || i < opt->count); i++) {
+		if (!wait_until(&due, opt->interval))
+			break;
+		err = take_snapshot(&snap, dir);
+		if (err)
+			break;
+		print_snapshot(opt, &snap, &skel->bss->stats, !i);
+		err = finish_output();
+	}
+	free(snap.task);
+	return err;
+}
+
+static int print_libbpf(enum libbpf_print_level level, const char *fmt, va_list args)
+{
+	return verbose && level != LIBBPF_DEBUG ? vfprintf(stderr, fmt, args) : 0;
+}
+
+/* Why a step with BPF failed, in words that tell what to do */
+static int bpf_failed(const char *what, int err)
+{
+	if (err == -EPERM || err == -EACCES)
+		return fail("cannot %s: not permitted, run as root", what);
+	return fail("cannot %s: %s%s", what, strerror(-err),
+		    verbose ? "" : " (--verbose shows what the kernel said)");
+}
+
+/* Without this check libbpf's words for a kernel that lacks the kfunc are obscure */
+static int check_kernel(void)
+{
+	struct btf *btf = btf__load_vmlinux_btf();
+	int id;
+
+	if (!btf)
+		return fail("cannot read /sys/kernel/btf/vmlinux: the kernel needs "
+			    "CONFIG_DEBUG_INFO_BTF");
+	id = btf__find_by_name_kind(btf, "bpf_arena_alloc", BTF_KIND_FUNC);
+	btf__free(btf);
+	if (id < 0)
+		return fail("this kernel has no bpf_arena_alloc(): it needs CONFIG_SLAB_BPF_ARENA");
+	return 0;
+}
+
+static int run_start(struct arenaslab_bpf *skel)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, run);
+	int err = bpf_prog_test_run_opts(bpf_program__fd(skel->progs.start), &run);
+
+	if (err)
+		return bpf_failed("run the program that makes the directory", err);
+	if (run.retval)
+		return fail("the arena has no room for the directory: give it more by --memory");
+	return 0;
+}
+
+static int run(const struct options *opt)
+{
+	struct arenaslab_bpf *skel;
+	size_t size;
+	int err;
+
+	if (geteuid())
+		return fail("it loads BPF programs: run as root");
+	if (check_kernel())
+		return EXIT_FAILED;
+	skel = arenaslab_bpf__open();
+	if (!skel)
+		return bpf_failed("open the BPF programs", -errno);
+	bpf_map__set_max_entries(skel->maps.arena, (opt->mib << 20) / sysconf(_SC_PAGESIZE));
+	err = arenaslab_bpf__load(skel);
+	if (err) {
+		err = bpf_failed("load the BPF programs", err);
+		goto out;
+	}
+
+	arena_start = bpf_map__initial_value(skel->maps.arena, &size);
+	arena_end = arena_start + (opt->mib << 20);
+	catch_signals();
+	err = run_start(skel);
+	if (err)
+		goto out;
+	err = arenaslab_bpf__attach(skel);
+	if (err) {
+		err = bpf_failed("attach the BPF programs", err);
+		goto out;
+	}
+	err = print_tables(opt, skel);
+out:
+	/* The objects that are left go with the arena */
+	arenaslab_bpf__destroy(skel);
+	return err;
+}
+
+int cmd_tasks(int argc, char **argv)
+{
+	static const struct option longopts[] = {
+		{ "interval", required_argument, NULL, 'i' },
+		{ "count", required_argument, NULL, 'c' },
+		{ "top", required_argument, NULL, 'n' },
+		{ "memory", required_argument, NULL, 'm' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "verbose", no_argument, NULL, 'v' },
+		{}
+	};
+	struct options opt = { .interval = 1, .mib = 16 };
+	int c;
+
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, ":i:c:n:m:jv", longopts, NULL)) != -1) {
+		switch (c) {
+		case 'i':
+			if (!parse_seconds(optarg, &opt.interval))
+				return usage_error("-i %s: not 0.01 to 86400 seconds", optarg);
+			break;
+		case 'c':
+			if (!parse_number(optarg, 1, 1UL << 62, &opt.count))
+				return usage_error("-c %s: not a number above 0", optarg);
+			break;
+		case 'n':
+			if (!parse_number(optarg, 0, 1UL << 31, &opt.rows))
+				return usage_error("-n %s: not a number of rows", optarg);
+			opt.rows_given = true;
+			break;
+		case 'm':
+			if (!parse_number(optarg, 1, 4096, &opt.mib))
+				return usage_error("-m %s: not 1 to 4096 MiB", optarg);
+			break;
+		case 'j':
+			opt.json = true;
+			break;
+		case 'v':
+			verbose = true;
+			break;
+		case ':':
+			return usage_error("%s needs a value", argv[optind - 1]);
+		default:
+			return usage_error("there is no option %s", argv[optind - 1]);
+		}
+	}
+	if (optind < argc)
+		return usage_error("'%s' is one word too many", argv[optind]);
+	libbpf_set_print(print_libbpf);
+	return run(&opt);
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Frees that have to be refused. Each is counted by the kernel, and told to the
+ * program in its own sentence; none of them changes anything else.
+ */
+#define ARENA_PAGES	256
+#include "common.bpf.h"
+
+STDERR("): the object is free already, size 64\n")
+TEST(double_free, "the second free of an object is refused")
+{
+	u8 __arena *p = alloc(64);
+
+	CHECK(p);
+	report.not_live = 2;
+	release(p);
+	release(p);
+	release(p);
+	return 0;
+}
+
+STDERR("): the object is free already, size 128\n")
+TEST(free_after_reuse, "an object that was freed, allocated again and freed is free")
+{
+	u8 __arena *p = alloc(128), *q = NULL;
+	u32 i;
+
+	CHECK(p);
+	release(p);
+	/* The same one, sooner or later: the free ones are few */
+	bpf_for(i, 0, 64) {
+		q = alloc(128);
+		CHECK(q);
+		if (q == p)
+			break;
+		release(q);
+	}
+	CHECK_EQ((u64)q, (u64)p);
+	TRY(verify_zero(q, 128));
+	report.not_live = 1;
+	release(q);
+	release(p);
+	return 0;
+}
+
+STDERR("): it does not point to the start of an object, size 192\n")
+TEST(interior, "a pointer into an object, or behind a slab's last one, is refused")
+{
+	u8 __arena *p = alloc(192), *page;
+
+	CHECK(p);
+	fill(p, 192, 5);
+	report.interior = 5;
+	release(p + 1);
+	release(p + 8);
+	release(p + 96);
+	release(p + 191);
+	/* 21 objects of 192 bytes leave 64 bytes of a page of 4 KiB */
+	page = (u8 __arena *)((u64)p & ~((u64)PAGE_SIZE - 1));
+	release(page + PAGE_SIZE / 192 * 192);
+	TRY(verify(p, 192, 5));
+	release(p);
+	return 0;
+}
+
+STDERR("): the object is free already, size 256\n")
+TEST(never_allocated, "an object of a slab that was never handed out is refused")
+{
+	u8 __arena *p = alloc(256);
+	u64 page = (u64)p & ~((u64)PAGE_SIZE - 1);
+	u32 i;
+
+	CHECK(p);
+	report.not_live = PAGE_SIZE / 256 - 1;
+	bpf_for(i, 0, PAGE_SIZE / 256) {
+		if (page + i * 256 != (u64)p)
+			release(page + i * 256);
+	}
+	fill(p, 256, 5);
+	TRY(verify(p, 256, 5));
+	release(p);
+	return 0;
+}
+
+STDERR("): there is no object of bpf_arena_alloc()\n")
+TEST(foreign_page, "a page of bpf_arena_alloc_pages() is no object, and stays")
+{
+	u8 __arena *page = alloc_page_at(NULL), *p = alloc(32);
+
+	CHECK(page);
+	CHECK(p);
+	fill(page, PAGE_SIZE, 3);
+	report.no_object = 2;
+	release(page);
+	release(page + 32);
+	TRY(verify(page, PAGE_SIZE, 3));
+	bpf_arena_free_pages(&arena, (void __arena *)page, 1);
+	release(p);
+	return 0;
+}
+
+STDERR("): there is no object of bpf_arena_alloc()\n")
+TEST(no_page, "an address without a page, in the arena or beyond, is refused")
+{
+	u64 start = ((struct bpf_arena *)(void *)&arena)->user_vm_start;
+	u8 __arena *p = alloc(32);
+
+	CHECK(p);
+	report.no_object = 5;
+	release(start + (u64)(ARENA_PAGES - 1) * PAGE_SIZE);
+	release(start + (u64)ARENA_PAGES * PAGE_SIZE);
+	release(start - 1);
+	/* Only the low half of a pointer counts */
+	release(0xffffffff);
+	release((u64)-1);
+	release(p);
+	return 0;
+}
+
+TEST(free_null, "a free of NULL is nothing, whatever its upper half is")
+{
+	u8 __arena *p = alloc(32);
+
+	CHECK(p);
+	release(NULL);
+	release(0xdeadbeef00000000);
+	release(p);
+	return 0;
+}
+
+TEST(upper_half, "the upper half of a pointer does not count")
+{
+	u8 __arena *p = alloc(32);
+
+	CHECK(p);
+	release((u32)(u64)p | 0xdeadbeef00000000);
+	return 0;
+}
+
+STDERR("CPU: ")
+STDERR("Call trace:\n")
+STDERR("ERROR: bpf_arena_free(0x")
+TEST(report_trace, "the report has the address, the CPU and a call trace")
+{
+	u8 __arena *p = alloc(16);
+
+	CHECK(p);
+	report.not_live = 1;
+	release(p);
+	release(p);
+	return 0;
+}
+
+STDERR("): the object is free already, size 64\n")
+TEST(storm, "a hundred thousand bad frees are counted, and the allocator goes on")
+{
+	u8 __arena *p = alloc(64), *q;
+	u32 i;
+
+	CHECK(p);
+	release(p);
+	report.not_live = 100000;
+	bpf_for(i, 0, 100000)
+		release(p);
+	q = alloc(64);
+	CHECK(q);
+	fill(q, 64, 9);
+	TRY(verify(q, 64, 9));
+	release(q);
+	return 0;
+}

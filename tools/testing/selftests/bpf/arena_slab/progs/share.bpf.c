@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The programs' half of the tests in user space: share.c, fault.c, teardown.c. */
+#define ARENA_PAGES	1024
+#include "common.bpf.h"
+
+#define MAX_OBJS	8192
+
+/* In: what to do. Out: user-space addresses, which mean the same here. */
+u64 objs[MAX_OBJS];
+u32 nr;		/* how many */
+u32 size;	/* of each; 0: all classes in turn, and large ones */
+u64 seed;
+u64 value;	/* what peek() found */
+
+static const u32 mixed[] = { 16, 30, 64, 90, 128, 190, 250, 500, 1000, 2000, 4096, 9000 };
+
+#define NR_MIXED (sizeof(mixed) / sizeof(mixed[0]))
+
+static u32 size_of(u32 i)
+{
+	return size ?: mixed[i % NR_MIXED];
+}
+
+SEC("syscall")
+int take(void *ctx)
+{
+	u8 __arena *p;
+	u32 i;
+
+	bpf_for(i, 0, nr) {
+		if (i >= MAX_OBJS)
+			break;
+		p = alloc(size_of(i));
+		CHECK(p);
+		objs[i] = (u64)p;
+		TRY(verify_zero(p, size_of(i)));
+		fill(p, size_of(i), seed + i);
+	}
+	return 0;
+}
+
+/* Without filling: a fresh object as it is */
+SEC("syscall")
+int take_fresh(void *ctx)
+{
+	u32 i;
+
+	bpf_for(i, 0, nr) {
+		if (i >= MAX_OBJS)
+			break;
+		objs[i] = (u64)alloc(size_of(i));
+		CHECK(objs[i]);
+	}
+	return 0;
+}
+
+SEC("syscall")
+int check(void *ctx)
+{
+	u32 i;
+
+	touch_arena();
+	bpf_for(i, 0, nr) {
+		if (i >= MAX_OBJS)
+			break;
+		TRY(verify((u8 __arena *)objs[i], size_of(i), seed + i));
+	}
+	return 0;
+}
+
+SEC("syscall")
+int give(void *ctx)
+{
+	u32 i;
+
+	bpf_for(i, 0, nr) {
+		if (i >= MAX_OBJS)
+			break;
+		release(objs[i]);
+		objs[i] = 0;
+	}
+	return 0;
+}
+
+/* Every other one: slabs stay, with holes */
+SEC("syscall")
+int give_half(void *ctx)
+{
+	u32 i;
+
+	bpf_for(i, 0, nr / 2) {
+		if (2 * i >= MAX_OBJS)
+			break;
+		release(objs[2 * i]);
+		objs[2 * i] = 0;
+	}
+	return 0;
+}
+
+SEC("syscall")
+int peek(void *ctx)
+{
+	touch_arena();
+	value = *(u64 __arena *)objs[0];
+	return 0;
+}
+
+SEC("syscall")
+int poke(void *ctx)
+{
+	touch_arena();
+	*(u64 __arena *)objs[0] = value;
+	return 0;
+}
+
+/* A page of the ordinary kind at the place of objs[0] */
+SEC("syscall")
+int page_at(void *ctx)
+{
+	objs[0] = (u64)alloc_page_at((void __arena *)objs[0]);
+	CHECK(objs[0]);
+	return 0;
+}
