@@ -8,7 +8,7 @@
 # Ends with 0 only if all of it worked.
 
 SECONDS_EACH=${SECONDS_EACH:-1}
-ROUNDS=${ROUNDS:-5}
+ROUNDS=${ROUNDS:-8}
 failed=0
 
 title() {

@@ -72,7 +72,7 @@ static bool parse_cache(struct arena *a, const char *line)
 	c.objects = slab_value(c.name, "objects");
 	c.slabs = slab_value(c.name, "slabs");
 	c.objs_per_slab = slab_value(c.name, "objs_per_slab");
-	if (a->nr_caches < (int)(sizeof(a->caches) / sizeof(a->caches[0])))
+	if (a->nr_caches < (int)ARRAY_SIZE(a->caches))
 		a->caches[a->nr_caches++] = c;
 	return true;
 }
@@ -83,7 +83,7 @@ static bool parse_counter(struct arena *a, const char *line)
 
 	if (sscanf(line, " %63s %lld", c.name, &c.value) != 2)
 		return false;
-	if (a->nr_counters < (int)(sizeof(a->counters) / sizeof(a->counters[0])))
+	if (a->nr_counters < (int)ARRAY_SIZE(a->counters))
 		a->counters[a->nr_counters++] = c;
 	return true;
 }

@@ -118,8 +118,8 @@ static void do_bpf_test(const struct image *image, const char *prog, const char 
 static void do_all(enum action what)
 {
 	action = what;
-	for_each_bpf_test(do_bpf_test);
-	for (size_t i = 0; i < sizeof(user_tests) / sizeof(user_tests[0]); i++) {
+	visit_bpf_tests(do_bpf_test);
+	for (size_t i = 0; i < ARRAY_SIZE(user_tests); i++) {
 		for (const struct test *t = user_tests[i]; t->name; t++) {
 			if (begin(t->name, t->desc))
 				end(t->name, t->run());
@@ -155,7 +155,7 @@ int main(int argc, char **argv)
 			list = true;
 			break;
 		case 't':
-			if (nr_globs == sizeof(globs) / sizeof(globs[0]))
+			if (nr_globs == (int)ARRAY_SIZE(globs))
 				return usage(stderr);
 			globs[nr_globs++] = optarg;
 			break;

@@ -11,6 +11,8 @@
 #include <bpf/libbpf.h>
 #include "report.h"
 
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
 /* ---- a test in user space ---- */
 
 /*
@@ -82,7 +84,7 @@ void read_stream(struct bpf_object *obj, const char *prog, char *buf, size_t siz
 int run_bpf_test(const struct image *image, const char *prog);
 int run_refused_test(const struct image *image, const char *prog);
 /* Call @fn for the programs of a file that are tests: what, name, description */
-void for_each_bpf_test(void (*fn)(const struct image *image, const char *prog, const char *desc));
+void visit_bpf_tests(void (*fn)(const struct image *image, const char *prog, const char *desc));
 
 /*
  * What reading @size bytes of whole words at @addr ends in: a signal, whose address

@@ -56,7 +56,7 @@ struct bpf_object *load_image(const char *name, const char *const *progs)
 		return NULL;
 	err = bpf_object__load(obj);
 	if (err) {
-		FAIL("%s: cannot be loaded: %s (-v shows the verifier's log)", name, strerror(-err));
+		FAIL("%s: cannot be loaded: %s (-v shows why)", name, strerror(-err));
 		bpf_object__close(obj);
 		return NULL;
 	}
@@ -112,8 +112,8 @@ void *find_var(struct bpf_object *obj, const char *name)
 
 int run_prog(struct bpf_object *obj, const char *name)
 {
-	struct bpf_program *prog = bpf_object__find_program_by_name(obj, name);
 	LIBBPF_OPTS(bpf_test_run_opts, opts);
+	struct bpf_program *prog = bpf_object__find_program_by_name(obj, name);
 	int err;
 
 	if (!prog)
@@ -237,18 +237,20 @@ int run_bpf_test(const struct image *image, const char *prog)
 {
 	struct bpf_object *obj = load_image(image->name, PROGS(prog));
 	struct test_report *report;
+	char source[64];
 	int err;
 
 	if (!obj)
 		return 1;
+	snprintf(source, sizeof(source), "%s.bpf.c", image->name);
 	report = find_var(obj, "report");
 	err = run_prog(obj, prog);
 	if (err < 0)
 		printf("# cannot be run: %s\n", strerror(-err));
 	else if (err)
-		printf("# returned %d: see that line of progs/%s.bpf.c or common.bpf.h; "
-		       "0x%llx against 0x%llx\n",
-		       err, image->name, report->left, report->right);
+		printf("# the check at progs/%s:%d failed: 0x%llx against 0x%llx\n",
+		       err > 1000 ? "common.bpf.h" : source, err % 1000, report->left,
+		       report->right);
 	/* A test that failed half way leaves objects: only what it says itself counts */
 	if (!err)
 		err = check_counters(obj, report);
@@ -296,7 +298,7 @@ int run_refused_test(const struct image *image, const char *prog)
 	return err;
 }
 
-void for_each_bpf_test(void (*fn)(const struct image *image, const char *prog, const char *desc))
+void visit_bpf_tests(void (*fn)(const struct image *image, const char *prog, const char *desc))
 {
 	for (const struct image *image = images; image->name; image++) {
 		struct bpf_object *obj = open_bytes(image);

@@ -85,11 +85,14 @@ static int take(struct bpf_object *obj, __u32 nr, __u32 size)
 	return run_prog(obj, "take");
 }
 
-/* An object that cannot fit makes the arena look for pages that its caches hold idle */
+/*
+ * An object as large as the arena makes the kernel look for what its caches hold
+ * idle. When it is there at last it has done its duty.
+ */
 static void drain(struct bpf_object *obj)
 {
-	take(obj, 1, (ARENA_PAGES + 1) * PAGE);
-	VAR(obj, __u32, "nr") = 0;
+	if (!take(obj, 1, ARENA_PAGES * PAGE))
+		run_prog(obj, "give");
 }
 
 /* A page leaves the kernel's page table first, then user space's, then it is freed */

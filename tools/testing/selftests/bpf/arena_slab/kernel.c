@@ -40,7 +40,7 @@ static void parse_counter(const char *line, struct arena_counters *c)
 	}
 	if (sscanf(line, " %63s %lld", name, &value) != 2)
 		return;
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		if (!strcmp(name, names[i].name))
 			*(long long *)((char *)c + names[i].offset) = value;
 	}

@@ -68,7 +68,7 @@ static int read_write(struct bpf_object *obj)
 	static const __u32 sizes[] = { 16, 17, 100, 1025, 4095, 4096, 4097, 70000 };
 	const __u32 nr = 40;
 
-	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		set_params(obj, nr, sizes[i], SEED);
 		CHECK_EQ(run_prog(obj, "take"), 0);
 		for (__u32 j = 0; j < nr; j++)
@@ -333,7 +333,35 @@ static int test_proc_mem(void)
 	return with_share(0, proc_mem);
 }
 
+/* How many caches an arena has after @prog was loaded; -1: it has no slab at all */
+static int nr_caches(const char *image, const char *prog)
+{
+	struct bpf_object *obj = load_image(image, PROGS(prog));
+	struct arena_counters c;
+	int err;
+
+	if (!obj)
+		return -2;
+	err = read_counters(arena_id(obj), &c);
+	bpf_object__close(obj);
+	if (err)
+		return -2;
+	return c.found ? c.nr_caches : -1;
+}
+
+static int test_lazy_classes(void)
+{
+	CHECK_EQ(nr_caches("share", "peek"), -1);
+	CHECK_EQ(nr_caches("share", "page_at"), -1);
+	CHECK_EQ(nr_caches("sizes", "test_fixed_sizes"), 1);
+	/* A size that the verifier does not know may be any: 16 to 192, then powers of two */
+	CHECK_EQ(nr_caches("share", "take"), 6 + __builtin_ctzl(PAGE / 128));
+	return 0;
+}
+
 const struct test share_tests[] = {
+	{ "share/lazy_classes", "an arena has the classes that its programs can ask for, if any",
+	  test_lazy_classes },
 	{ "share/read_write", "user space reads what a program wrote, and the other way round",
 	  test_read_write },
 	{ "share/fresh_pages", "a fresh slab page is zero everywhere", test_fresh },

@@ -26,6 +26,8 @@
  *	STDERR("text")	the program's error stream has this in it; without any, the
  *			stream has to stay empty
  *	NO_STDERR("glob") it has not
+ *
+ * each on a line of its own: traces and verifier logs quote lines of source.
  */
 #define TEST(name, text) SEC("syscall") __tag("desc:" text) int test_##name(void *ctx)
 #define STDERR(text) __tag("stderr:" text)
@@ -33,7 +35,10 @@
 /* A program that the verifier has to refuse, and a part of what it says */
 #define REFUSED(text) __tag("log:" text)
 
-/* The number of the line is the return value: distinct, and leads to the check */
+/*
+ * The number of the line is the return value: distinct, and leads to the check. Lines
+ * of this file are 1000 higher.
+ */
 #define CHECK_OP(a, op, b)						\
 	do {								\
 		__u64 __a = (__u64)(a), __b = (__u64)(b);		\
@@ -41,7 +46,7 @@
 		if (!(__a op __b)) {					\
 			report.left = __a;				\
 			report.right = __b;				\
-			return __LINE__;				\
+			return LINE_BASE + __LINE__;			\
 		}							\
 	} while (0)
 #define CHECK_EQ(a, b)	CHECK_OP(a, ==, b)
@@ -94,6 +99,8 @@ struct {
 
 struct test_report report SEC(".data.report");
 
+#define LINE_BASE 1000
+
 /* Every byte of it, and nothing else */
 static __noinline __maybe_unused int fill(u8 __arena *p, u32 size, u64 seed)
 {
@@ -130,6 +137,9 @@ static __noinline __maybe_unused int verify_zero(u8 __arena *p, u32 size)
 		CHECK_EQ(p[i], 0);
 	return 0;
 }
+
+#undef LINE_BASE
+#define LINE_BASE 0
 
 /* What bpf_arena_alloc() makes of a size of up to a page */
 static __noinline __maybe_unused u32 class_size(u32 size)

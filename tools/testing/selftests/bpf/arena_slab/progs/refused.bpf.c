@@ -22,6 +22,8 @@ REFUSE(no_arena, "bpf_arena_alloc() in a program without an arena is refused, wi
 	return 0;
 }
 
+REFUSED("call bpf_arena_alloc#")
+REFUSED("Pass a verifier-tracked pointer to the expected kernel object type")
 REFUSE(scalar_map, "a number is not taken for a map")
 {
 	touch_arena();
@@ -29,6 +31,8 @@ REFUSE(scalar_map, "a number is not taken for a map")
 	return 0;
 }
 
+REFUSED("call bpf_arena_alloc#")
+REFUSED("Pass a verifier-tracked pointer to the expected kernel object type")
 REFUSE(stack_map, "a pointer to the stack is not taken for a map")
 {
 	u64 buf[8] = {};
@@ -38,6 +42,8 @@ REFUSE(stack_map, "a pointer to the stack is not taken for a map")
 	return 0;
 }
 
+REFUSED("call bpf_arena_free#")
+REFUSED("call the kfunc only on the non-NULL path")
 REFUSE(null_map_free, "bpf_arena_free() wants a map, too")
 {
 	touch_arena();
