@@ -67,6 +67,13 @@ static const u16 arena_small_sizes[] = { 16, 32, 64, 96, 128, ARENA_CLASS_SMALL 
 
 static_assert(ARENA_NR_CLASSES == ARRAY_SIZE(arena_small_sizes) + PAGE_SHIFT - ilog2(128));
 
+/* Looking for a stub takes a spinlock, which is not for hard irqs */
+#define ARENA_STUB_REDIRECT(fn, ...)					\
+do {									\
+	if (in_task())							\
+		KUNIT_STATIC_STUB_REDIRECT(fn, __VA_ARGS__);		\
+} while (0)
+
 /* At most so many scratch pages are moved out of the way for one slab */
 #define ARENA_SCRUB_MAX		16
 
@@ -136,7 +143,7 @@ static void arena_objcg_put(struct obj_cgroup *objcg)
 
 VISIBLE_IF_KUNIT int arena_charge_page(struct obj_cgroup *objcg, gfp_t gfp)
 {
-	KUNIT_STATIC_STUB_REDIRECT(arena_charge_page, objcg, gfp);
+	ARENA_STUB_REDIRECT(arena_charge_page, objcg, gfp);
 	return objcg && !mem_cgroup_disabled() ? obj_cgroup_charge(objcg, gfp, PAGE_SIZE) : 0;
 }
 
@@ -158,7 +165,7 @@ static void arena_objcg_put(struct obj_cgroup *objcg) {}
 
 VISIBLE_IF_KUNIT int arena_charge_page(struct obj_cgroup *objcg, gfp_t gfp)
 {
-	KUNIT_STATIC_STUB_REDIRECT(arena_charge_page, objcg, gfp);
+	ARENA_STUB_REDIRECT(arena_charge_page, objcg, gfp);
 	return 0;
 }
 
@@ -255,7 +262,7 @@ VISIBLE_IF_KUNIT int arena_slots_add_leaf(struct arena_slabs *sl, u32 pgoff, gfp
 	struct arena_slot_leaf **dir = &sl->slots->dir[pgoff >> ARENA_LEAF_SHIFT];
 	struct arena_slot_leaf *leaf;
 
-	KUNIT_STATIC_STUB_REDIRECT(arena_slots_add_leaf, sl, pgoff, gfp, nolock);
+	ARENA_STUB_REDIRECT(arena_slots_add_leaf, sl, pgoff, gfp, nolock);
 	if (READ_ONCE(*dir))
 		return 0;
 
@@ -355,7 +362,7 @@ VISIBLE_IF_KUNIT int arena_place_slab(struct arena_slabs *sl, struct arena_slab 
 	struct bpf_arena *arena = sl->arena;
 	struct arena_set_pte d = { .page = page, .scratch_page = arena->scratch_page };
 
-	KUNIT_STATIC_STUB_REDIRECT(arena_place_slab, sl, as, page);
+	ARENA_STUB_REDIRECT(arena_place_slab, sl, as, page);
 	for (int i = 0; i < ARENA_SCRUB_MAX; i++) {
 		s64 pgoff = range_tree_find(&arena->rt, 1);
 		int err;
