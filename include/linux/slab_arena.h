@@ -60,6 +60,7 @@ struct slab;
 /* The smallest object, because SLUB aligns sizes to a word */
 #define ARENA_OBJ_MIN_SIZE	sizeof(void *)
 
+#ifdef CONFIG_SLAB_BPF_ARENA
 /* Every index, and the end mark, in every tag, is a state of its own */
 static_assert((ARENA_OBJ_INDEX | ARENA_OBJ_TAG) == U16_MAX);
 static_assert(!(ARENA_OBJ_INDEX & ARENA_OBJ_TAG));
@@ -71,6 +72,7 @@ static_assert((ARENA_OBJ_LIVE & ARENA_OBJ_TAG) == ARENA_OBJ_LIVE);
 static_assert(ARENA_OBJ_FREE != ARENA_OBJ_DEFERRED && ARENA_OBJ_FREE != ARENA_OBJ_CACHED &&
 	      ARENA_OBJ_FREE != ARENA_OBJ_LIVE && ARENA_OBJ_DEFERRED != ARENA_OBJ_CACHED &&
 	      ARENA_OBJ_DEFERRED != ARENA_OBJ_LIVE && ARENA_OBJ_CACHED != ARENA_OBJ_LIVE);
+#endif
 
 /**
  * struct arena_slab - what the kernel knows of one slab page in an arena

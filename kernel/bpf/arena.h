@@ -58,6 +58,9 @@ struct bpf_arena {
 	struct arena_slabs *slabs;
 };
 
+/* At most so many ranges with scratch pages are passed over in one allocation */
+#define ARENA_SCRUB_MAX		16
+
 /*
  * A range between the moment its PTEs are cleared and the moment it may be used
  * again. It stands on the stack of the one who frees, in bpf_arena.dying.

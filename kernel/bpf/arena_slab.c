@@ -74,9 +74,6 @@ do {									\
 		KUNIT_STATIC_STUB_REDIRECT(fn, __VA_ARGS__);		\
 } while (0)
 
-/* At most so many scratch pages are moved out of the way for one slab */
-#define ARENA_SCRUB_MAX		16
-
 /* A sleepable caller waits so long for pages and objects that others sit on */
 #define ARENA_DRAIN_WAIT	(HZ / 10)
 /* and the arena is drained no more often than that: it costs a work item a CPU */
