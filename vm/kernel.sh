@@ -15,8 +15,8 @@ export KBUILD_BUILD_TIMESTAMP='Thu Jan  1 00:00:00 UTC 2026'
 export KBUILD_BUILD_USER=arena-slab KBUILD_BUILD_HOST=localhost KBUILD_BUILD_VERSION=1
 export CCACHE_DIR=${CCACHE_DIR:-$CACHE/ccache} CCACHE_BASEDIR=$CACHE CCACHE_NOHASHDIR=1
 export CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-4G}
+# Set once the packages are there: a compiler by another name rebuilds everything.
 CCACHE=
-! command -v ccache >/dev/null || CCACHE='ccache '
 
 kmake() {
 	make -C "$TREE" O="$OUT" ARCH="$ARCH" CROSS_COMPILE="$CROSS" \
@@ -118,6 +118,7 @@ build() {
 }
 
 "$VM/setup.sh"
+! command -v ccache >/dev/null || CCACHE='ccache '
 lock
 "$VM/tree.sh" compose
 configure
