@@ -130,8 +130,9 @@ args="$args panic=-1 oops=panic rdinit=/init kunit.autorun=0 $APPEND"
 # QEMU before 8.1 translates a page of code without its lock, so that a block with
 # the int3 of the kernel's text patching can stay in a CPU's cache for ever: about
 # one of 30 attaches of a scheduler (static keys) ended in "Oops: int3". arm64 has
-# no such step, and runs its CPUs in parallel.
-THREAD=${TCG_THREAD:-$([ "$ARCH" = x86_64 ] && echo single || echo multi)}
+# no such step, and runs its CPUs in parallel; so does a debug kernel, which is so
+# slow on one thread that ACPI gives up on its interrupt routing.
+THREAD=${TCG_THREAD:-$([ "$ARCH$FLAVOR" = x86_64 ] && echo single || echo multi)}
 qemu+=(-accel "tcg,thread=$THREAD" -cpu max -smp "$SMP" -m "$MEM" -display none -monitor none -no-reboot
 	-nic none -kernel "$IMAGE" -initrd "$WORK/initrd" -append "$args"
 	-serial "file:${CONSOLE//,/,,}"
