@@ -963,6 +963,36 @@ static void free_pages_leaves_slabs_alone(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ctx->arena->nr_pages, ARRAY_SIZE(page));
 }
 
+/* Between the clearing of PTEs and the end of a free, somebody allocates in there */
+static void alloc_in_the_window(struct bpf_arena *arena,
+				void (*zap)(struct vm_area_struct *vma, void *data), void *data,
+				bool drain)
+{
+	bpf_arena_alloc_pages_sleepable(&arena->map, (void *)TEST_USER_START + 15 * PAGE_SIZE, 1,
+					NUMA_NO_NODE, 0);
+}
+
+/* A range that is being freed is nobody's, also where it was free before */
+static void allocation_during_a_free(struct kunit *test)
+{
+	struct slab_ctx *ctx = ctx_of(test);
+	struct bpf_map *map = &ctx->arena->map;
+	void *at = (void *)TEST_USER_START + 10 * PAGE_SIZE;
+	void *page = (void *)TEST_USER_START + 15 * PAGE_SIZE;
+
+	KUNIT_ASSERT_PTR_EQ(test, at, bpf_arena_alloc_pages_sleepable(map, at, 1, NUMA_NO_NODE, 0));
+	kunit_activate_static_stub(test, arena_zap_mappings, alloc_in_the_window);
+	bpf_arena_free_pages(map, at, 10);
+	kunit_deactivate_static_stub(test, arena_zap_mappings);
+
+	/* Whoever won: a page that is there is not marked as free */
+	KUNIT_EXPECT_EQ(test, !vmalloc_to_page(obj_kaddr(test, page)),
+			!is_range_tree_set(&ctx->arena->rt, 15, 1));
+	bpf_arena_free_pages(map, (void *)TEST_USER_START, TEST_PAGES);
+	KUNIT_EXPECT_EQ(test, ctx->arena->nr_pages, 0);
+	KUNIT_EXPECT_EQ(test, is_range_tree_set(&ctx->arena->rt, 0, TEST_PAGES), 0);
+}
+
 static void user_space_sees_objects(struct kunit *test)
 {
 	struct slab_ctx *ctx = ctx_of(test);
@@ -1119,6 +1149,7 @@ static struct kunit_case slab_cases[] = {
 	KUNIT_CASE(mapping_of_another_length),
 	KUNIT_CASE(slabs_avoid_scratch),
 	KUNIT_CASE(free_pages_leaves_slabs_alone),
+	KUNIT_CASE(allocation_during_a_free),
 	KUNIT_CASE(user_space_sees_objects),
 	KUNIT_CASE(leaks_go_with_the_arena),
 	KUNIT_CASE(leaks_go_with_the_cache),
