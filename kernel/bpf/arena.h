@@ -96,6 +96,7 @@ void arena_lock_sleepable(struct bpf_arena *arena, unsigned long *flags);
 void arena_zap_mappings(struct bpf_arena *arena,
 			void (*zap)(struct vm_area_struct *vma, void *data), void *data,
 			bool drain);
+void arena_zap_range(struct vm_area_struct *vma, u32 pgoff, u32 page_cnt);
 long arena_alloc_pages(struct bpf_arena *arena, long uaddr, long page_cnt, int node_id,
 		       bool sleepable, bool large);
 int arena_clear_range(struct bpf_arena *arena, u32 pgoff, u32 page_cnt,

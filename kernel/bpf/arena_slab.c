@@ -540,11 +540,9 @@ static void arena_batch_zap(struct vm_area_struct *vma, void *data)
 	u32 pgoff, next;
 
 	llist_for_each_entry(as, b->slabs, node)
-		zap_vma_range(vma, vma->vm_start + ((unsigned long)as->pgoff << PAGE_SHIFT),
-			      PAGE_SIZE);
+		arena_zap_range(vma, as->pgoff, 1);
 	for_each_batch_slot(b, pgoff, slot, next)
-		zap_vma_range(vma, vma->vm_start + ((unsigned long)pgoff << PAGE_SHIFT),
-			      (unsigned long)arena_slot_pages(slot) << PAGE_SHIFT);
+		arena_zap_range(vma, pgoff, arena_slot_pages(slot));
 }
 
 /*
@@ -571,6 +569,8 @@ static bool arena_batch_release(struct arena_batch *b)
 	for_each_batch_slot(b, pgoff, slot, next) {
 		u32 cnt = arena_slot_pages(slot);
 
+		if ((slot & ARENA_SLOT_KIND) == ARENA_SLOT_SCRUB)
+			arena_count(sl, ARENA_SCRUBS);
 		for (u32 i = 0; i < cnt; i++)
 			WRITE_ONCE(*arena_slots_ptr(sl, pgoff + i), 0);
 		if (arena_range_release(arena, pgoff, cnt) && !sl->going) {

@@ -906,6 +906,7 @@ static void slabs_avoid_scratch(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, is_filled(p, 0, PAGE_SIZE));
 	settle(test);
 	KUNIT_EXPECT_EQ(test, is_range_tree_set(&ctx->arena->rt, 0, 3), 0);
+	KUNIT_EXPECT_EQ(test, counter(test, ARENA_SCRUBS), 3);
 	for (int i = 0; i < 3; i++)
 		KUNIT_EXPECT_NULL(test, vmalloc_to_page(test_arena_kaddr(ctx->arena, TEST_USER_START +
 									 i * PAGE_SIZE)));
@@ -991,6 +992,54 @@ static void allocation_during_a_free(struct kunit *test)
 	bpf_arena_free_pages(map, (void *)TEST_USER_START, TEST_PAGES);
 	KUNIT_EXPECT_EQ(test, ctx->arena->nr_pages, 0);
 	KUNIT_EXPECT_EQ(test, is_range_tree_set(&ctx->arena->rt, 0, TEST_PAGES), 0);
+}
+
+/* Slabs and large objects behind the end of a short mapping go without its neighbour */
+static void short_mapping_has_a_neighbour(struct kunit *test)
+{
+	struct bpf_arena *arena = test_arena_create(512, 0, 0);
+	unsigned long behind = TEST_USER_START + 8 * PAGE_SIZE;
+	struct slab_ctx *ctx = ctx_of(test);
+	struct bpf_arena_cache *c;
+	void *p[32], *large;
+	u64 val = 0;
+
+	KUNIT_ASSERT_NOT_NULL(test, arena);
+	arena->user_vm_start = TEST_USER_START;
+	arena->user_vm_end = behind;
+	test_arena_mmap(test, arena);
+	KUNIT_ASSERT_EQ(test, behind, kunit_vm_mmap(test, NULL, behind, 32 * PAGE_SIZE,
+						    PROT_READ | PROT_WRITE, MAP_ANONYMOUS |
+						    MAP_PRIVATE | MAP_FIXED_NOREPLACE, 0));
+	for (int i = 0; i < 32; i++)
+		KUNIT_ASSERT_EQ(test, put_user(i + 1ull, (u64 __user *)(behind + i * PAGE_SIZE)), 0);
+
+	c = bpf_arena_cache_create(&arena->map, "kunit", PAGE_SIZE, 0, 0);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, c);
+	large = bpf_arena_alloc_non_sleepable(&arena->map, 2 * PAGE_SIZE, ctx->prog->aux);
+	KUNIT_EXPECT_NOT_NULL(test, large);
+	for (int i = 0; i < ARRAY_SIZE(p); i++) {
+		p[i] = bpf_arena_cache_alloc(c, GFP_KERNEL);
+		KUNIT_ASSERT_NOT_NULL(test, p[i]);
+	}
+	for (int i = 0; i < ARRAY_SIZE(p); i++)
+		bpf_arena_cache_free(c, p[i]);
+	bpf_arena_free_non_sleepable(&arena->map, large, ctx->prog->aux);
+	bpf_arena_cache_destroy(c);
+	/* To the end of the worker: pages are counted off before they are zapped */
+	irq_work_sync(&arena->slabs->irq);
+	flush_work(&arena->slabs->work);
+	KUNIT_EXPECT_EQ(test, arena->nr_pages, 0);
+
+	for (int i = 0; i < 32; i++) {
+		KUNIT_EXPECT_EQ(test, get_user(val, (u64 __user *)(behind + i * PAGE_SIZE)), 0);
+		KUNIT_EXPECT_EQ(test, val, i + 1);
+	}
+	KUNIT_EXPECT_EQ(test, vm_munmap(TEST_USER_START, 40 * PAGE_SIZE), 0);
+	for (int n = 0; n < 100 && atomic64_read(&arena->map.refcnt) > 1; n++)
+		msleep(20);
+	KUNIT_EXPECT_EQ(test, atomic64_read(&arena->map.refcnt), 1);
+	test_arena_destroy(arena);
 }
 
 static void user_space_sees_objects(struct kunit *test)
@@ -1150,6 +1199,7 @@ static struct kunit_case slab_cases[] = {
 	KUNIT_CASE(slabs_avoid_scratch),
 	KUNIT_CASE(free_pages_leaves_slabs_alone),
 	KUNIT_CASE(allocation_during_a_free),
+	KUNIT_CASE(short_mapping_has_a_neighbour),
 	KUNIT_CASE(user_space_sees_objects),
 	KUNIT_CASE(leaks_go_with_the_arena),
 	KUNIT_CASE(leaks_go_with_the_cache),
