@@ -32,6 +32,7 @@
  * Contexts: everything but attach with @allow_spin, drain and detach may run in
  * any context, NMI included.
  */
+#include <kunit/static_stub.h>
 #include <linux/kasan.h>
 #include <linux/mm.h>
 #include <linux/rcupdate.h>
@@ -194,8 +195,12 @@ out:
  */
 void slab_arena_release(struct kmem_cache *s, struct slab *slab)
 {
-	struct arena_slab *as = slab_to_arena(s, slab);
+	struct arena_slab *as;
 
+	/* Looking for a stub takes a spinlock, which is not for hard irqs */
+	if (in_task())
+		KUNIT_STATIC_STUB_REDIRECT(slab_arena_release, s, slab);
+	as = slab_to_arena(s, slab);
 	/*
 	 * One winner. Those who could compete exclude each other already: shrink
 	 * and detach by slab_mutex, both and a last free by the list_lock.

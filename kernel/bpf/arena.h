@@ -91,7 +91,19 @@ static inline unsigned long arena_max_pages(struct bpf_arena *arena)
 	return (arena->user_vm_end - arena->user_vm_start) >> PAGE_SHIFT;
 }
 
+/* Where a page is between two owners, with no lock held */
+enum arena_window {
+	ARENA_WINDOW_FAULT,	/* a user fault has found a slab page, and not mapped it */
+	ARENA_WINDOW_UNMAPPED,	/* in no page table of the kernel's, still in TLBs */
+	ARENA_WINDOW_FREE,	/* out of all TLBs and mappings, not yet given back */
+};
+
 /* kernel/bpf/arena.c */
+#if IS_ENABLED(CONFIG_KUNIT)
+void arena_window(enum arena_window window);
+#else
+static inline void arena_window(enum arena_window window) {}
+#endif
 void arena_lock_sleepable(struct bpf_arena *arena, unsigned long *flags);
 void arena_zap_mappings(struct bpf_arena *arena,
 			void (*zap)(struct vm_area_struct *vma, void *data), void *data,

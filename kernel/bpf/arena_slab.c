@@ -631,10 +631,12 @@ static void arena_slab_worker(struct work_struct *work)
 		goto out;
 
 	arena_batch_unmap(&b, &pages);						/* (a) */
+	arena_window(ARENA_WINDOW_UNMAPPED);
 	flush_tlb_kernel_range(b.start, b.end);					/* (b) */
 	arena_zap_mappings(arena, arena_batch_zap, &b, true);			/* (c) */
 	if (b.slabs)
 		synchronize_rcu();						/* (d) */
+	arena_window(ARENA_WINDOW_FREE);
 
 	llist_for_each_entry(as, b.slabs, node) {				/* (e) */
 		slab_arena_free_page((struct page *)as->slab);
@@ -1169,7 +1171,10 @@ static void *arena_alloc_object(struct bpf_map *map, u32 size, bool nolock)
 		c = smp_load_acquire(&sl->class[arena_class(size)]);
 		if (!c)
 			return NULL;
-		kaddr = arena_cache_alloc(c, (nolock ? 0 : GFP_KERNEL) | __GFP_ZERO, nolock);
+		/* As arena_get_pages(): with reclaim, and without a victim */
+		kaddr = arena_cache_alloc(c, __GFP_ZERO | (nolock ? 0 : GFP_KERNEL |
+							   __GFP_RETRY_MAYFAIL | __GFP_NOWARN),
+					  nolock);
 		return kaddr ? (void *)bpf_arena_cache_uaddr(c, kaddr) : NULL;
 	}
 
@@ -1318,6 +1323,12 @@ void arena_slabs_destroy(struct bpf_arena *arena)
 	if (!sl)
 		return;
 
+	/*
+	 * Draining and destroying caches take cpus_read_lock(), and bpf_map_free() has
+	 * disabled migration: a CPU that goes offline holds that lock for writing and
+	 * waits for its pinned tasks, us, to leave. Nothing here minds a migration.
+	 */
+	migrate_enable();
 	mutex_lock(&arena_slabs_mutex);
 	list_del(&sl->all);
 	mutex_unlock(&arena_slabs_mutex);
@@ -1334,6 +1345,7 @@ void arena_slabs_destroy(struct bpf_arena *arena)
 	/* All slabs are in sl->dead, or beyond; one more run takes them all */
 	irq_work_sync(&sl->irq);
 	flush_work(&sl->work);
+	migrate_disable();
 	WARN_ON_ONCE(!llist_empty(&sl->dead));
 }
 
@@ -1342,6 +1354,7 @@ void arena_slabs_free(struct bpf_arena *arena)
 {
 	struct arena_slabs *sl = arena->slabs;
 
+	KUNIT_STATIC_STUB_REDIRECT(arena_slabs_free, arena);
 	if (!sl)
 		return;
 	for (unsigned long i = 0; i < DIV_ROUND_UP(sl->slots->nr_pages, ARENA_LEAF_SLOTS); i++)

@@ -25,7 +25,8 @@
 #include "arena_slab.h"
 
 static const struct test *const user_tests[] = {
-	share_tests, fault_tests, context_tests, sched_tests, teardown_tests,
+	share_tests, fault_tests, context_tests, sched_tests, growth_tests,
+	teardown_tests,
 };
 
 enum action { COUNT, LIST, RUN };

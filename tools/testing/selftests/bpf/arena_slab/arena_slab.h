@@ -48,6 +48,7 @@ int skip(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 extern const struct test share_tests[];
 extern const struct test fault_tests[];
 extern const struct test context_tests[];
+extern const struct test growth_tests[];
 extern const struct test teardown_tests[];
 extern const struct test sched_tests[];
 

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Memory is short, but only because page cache is in the way: who may sleep gets its
+ * pages. The group may have 32 MiB, and has read 64 MiB of ram disks; each test wants
+ * 8 MiB for an arena that the group pays for.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "arena_slab.h"
+
+#define GROUP		"/sys/fs/cgroup/arena_slab_growth"
+#define LIMIT		(32ll << 20)
+#define WANT		2048
+#define FORKS		600
+#define PAGE		sysconf(_SC_PAGESIZE)
+
+static bool write_file(const char *path, const char *value)
+{
+	FILE *f = fopen(path, "w");
+
+	if (!f)
+		return false;
+	fputs(value, f);
+	return !fclose(f);
+}
+
+static bool set_group(const char *file, const char *value)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), GROUP "/%s", file);
+	return write_file(path, value);
+}
+
+static long long of_group(const char *file, const char *key)
+{
+	char path[128], line[128];
+	long long val = -1, v;
+	FILE *f;
+
+	snprintf(path, sizeof(path), GROUP "/%s", file);
+	f = fopen(path, "r");
+	while (f && fgets(line, sizeof(line), f)) {
+		char name[64];
+
+		if (!key ? sscanf(line, "%lld", &v) == 1 :
+			   sscanf(line, "%63s %lld", name, &v) == 2 && !strcmp(name, key))
+			val = v;
+	}
+	if (f)
+		fclose(f);
+	return val;
+}
+
+/* Until the group has no room left for anything but what it throws out */
+static int fill_with_page_cache(void)
+{
+	static char buf[1 << 16];
+	char path[32];
+
+	for (int i = 0; i < 16; i++) {
+		int fd;
+
+		snprintf(path, sizeof(path), "/dev/ram%d", i);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			return SKIP("no %s: %s", path, strerror(errno));
+		while (read(fd, buf, sizeof(buf)) > 0)
+			;
+		/* Stays open: the cache of a device goes with its last user */
+	}
+	printf("# of %lld bytes, %lld are in use, %lld of them for files\n", LIMIT,
+	       of_group("memory.current", NULL), of_group("memory.stat", "file"));
+	CHECK(of_group("memory.current", NULL) > LIMIT - (1 << 20));
+	CHECK(of_group("memory.stat", "file") > LIMIT / 2);
+	return 0;
+}
+
+/* @run in a child in the group */
+static int in_group(int (*run)(void))
+{
+	int status, err;
+	char limit[32];
+	pid_t pid;
+
+	mkdir(GROUP, 0755);
+	snprintf(limit, sizeof(limit), "%lld", LIMIT);
+	if (!set_group("memory.max", limit)) {
+		rmdir(GROUP);
+		return SKIP("no memory controller at /sys/fs/cgroup");
+	}
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		if (!set_group("cgroup.procs", "0"))
+			err = FAIL("cannot enter the group: %s", strerror(errno));
+		else
+			err = run();
+		fflush(stdout);
+		_exit(err);
+	}
+	waitpid(pid, &status, 0);
+	printf("# memory.events: %lld times over the limit, %lld OOM kills\n",
+	       of_group("memory.events", "max"), of_group("memory.events", "oom_kill"));
+	if (!WAIT_FOR(10, !rmdir(GROUP)))
+		return FAIL("the group cannot be removed: %s", strerror(errno));
+	if (WIFEXITED(status))
+		return WEXITSTATUS(status);
+	return FAIL("the process in the group got signal %d", WTERMSIG(status));
+}
+
+static int take(const char *prog)
+{
+	struct bpf_object *obj = load_image("growth", PROGS(prog));
+	int err;
+
+	if (!obj)
+		return 1;
+	err = fill_with_page_cache();
+	if (err)
+		return err;
+	VAR(obj, __u32, "want") = WANT;
+	CHECK_EQ(run_prog(obj, prog), 0);
+	CHECK_EQ(VAR(obj, __u32, "got"), WANT);
+	return 0;
+}
+
+static int pages(void)
+{
+	return take("take_pages");
+}
+
+static int test_pages(void)
+{
+	return in_group(pages);
+}
+
+static int objects(void)
+{
+	return take("take_objects");
+}
+
+static int test_objects(void)
+{
+	return in_group(objects);
+}
+
+static int large(void)
+{
+	return take("take_large");
+}
+
+static int test_large(void)
+{
+	return in_group(large);
+}
+
+/* A process touches pages that are not there: signal, or not */
+static int lazily(void)
+{
+	struct bpf_object *obj = load_image("growth", PROGS("take_pages"));
+	__u64 fault_addr, val;
+	size_t size;
+	char *base;
+	int err;
+
+	if (!obj)
+		return 1;
+	base = bpf_map__initial_value(bpf_object__find_map_by_name(obj, "arena"), &size);
+	CHECK(base);
+	err = fill_with_page_cache();
+	if (err)
+		return err;
+	for (int i = 0; i < WANT; i++) {
+		err = probe((__u64)(base + i * PAGE), &val, sizeof(val), &fault_addr);
+		if (err)
+			return FAIL("signal %d at page %d", err, i);
+	}
+	return 0;
+}
+
+static int test_faults(void)
+{
+	return in_group(lazily);
+}
+
+static bool scheduler_is(const char *state)
+{
+	char buf[32] = "";
+	FILE *f = fopen("/sys/kernel/sched_ext/state", "r");
+
+	if (!f)
+		return false;
+	if (!fgets(buf, sizeof(buf), f))
+		buf[0] = '\0';
+	fclose(f);
+	return !strncmp(buf, state, strlen(state));
+}
+
+/* All at once, so that each has its page */
+static int fork_burst(struct bpf_object *obj)
+{
+	int pipes[2], forked = 0, err = 0;
+	char c;
+
+	CHECK_EQ(pipe(pipes), 0);
+	fflush(stdout);
+	for (; forked < FORKS; forked++) {
+		pid_t pid = fork();
+
+		if (!pid) {
+			close(pipes[1]);
+			_exit(read(pipes[0], &c, 1) < 0);
+		}
+		if (pid < 0) {
+			err = FAIL("fork %d: %s, %llu of %llu tasks were refused a page", forked,
+				   strerror(errno), VAR(obj, __u64, "nr_failed"),
+				   VAR(obj, __u64, "nr_inits"));
+			break;
+		}
+	}
+	close(pipes[0]);
+	close(pipes[1]);
+	while (forked--)
+		wait(NULL);
+	return err;
+}
+
+static int burst(void)
+{
+	struct bpf_object *obj = load_image("growth", PROGS("growth_init_task",
+							    "growth_exit_task"));
+	struct bpf_link *link;
+	int err;
+
+	if (!obj)
+		return 1;
+	link = bpf_map__attach_struct_ops(bpf_object__find_map_by_name(obj, "growth"));
+	if (!link)
+		return FAIL("cannot attach the scheduler: %s", strerror(errno));
+	CHECK(WAIT_FOR(10, scheduler_is("enabled")));
+	err = fill_with_page_cache();
+	/* The children are not to be the group's: only their pages in the arena are */
+	if (!err && !write_file("/sys/fs/cgroup/cgroup.procs", "0"))
+		err = FAIL("cannot leave the group: %s", strerror(errno));
+	if (!err)
+		err = fork_burst(obj);
+	if (!err) {
+		CHECK(scheduler_is("enabled"));
+		CHECK_EQ(VAR(obj, __u64, "nr_failed"), 0);
+		CHECK(VAR(obj, __u64, "nr_inits") >= FORKS);
+	}
+	bpf_link__destroy(link);
+	WAIT_FOR(10, scheduler_is("disabled"));
+	bpf_object__close(obj);
+	return err;
+}
+
+static int test_fork_burst(void)
+{
+	if (!scheduler_is("disabled"))
+		return SKIP("sched_ext is not there, or busy");
+	return in_group(burst);
+}
+
+const struct test growth_tests[] = {
+	{ "growth/pages", "bpf_arena_alloc_pages() reclaims page cache of the arena's group",
+	  test_pages },
+	{ "growth/objects", "bpf_arena_alloc() of a page reclaims it", test_objects },
+	{ "growth/large", "bpf_arena_alloc() of 8 MiB reclaims it", test_large },
+	{ "growth/faults", "a user fault on an empty page reclaims it", test_faults },
+	{ "growth/fork_burst", "a scheduler that allocates a page for each task survives 600 forks",
+	  test_fork_burst },
+	{}
+};
