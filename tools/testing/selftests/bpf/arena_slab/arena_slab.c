@@ -25,7 +25,7 @@
 #include "arena_slab.h"
 
 static const struct test *const user_tests[] = {
-	share_tests, fault_tests, context_tests, sched_tests, growth_tests,
+	share_tests, mapping_tests, fault_tests, context_tests, sched_tests, growth_tests,
 	teardown_tests,
 };
 

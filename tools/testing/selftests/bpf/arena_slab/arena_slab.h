@@ -47,6 +47,7 @@ int skip(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Lists that end with an entry without a name; see arena_slab.c */
 extern const struct test share_tests[];
 extern const struct test fault_tests[];
+extern const struct test mapping_tests[];
 extern const struct test context_tests[];
 extern const struct test growth_tests[];
 extern const struct test teardown_tests[];
