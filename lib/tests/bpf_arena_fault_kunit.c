@@ -10,6 +10,7 @@
 #include <linux/pgtable.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
+#include "../../kernel/bpf/arena.h"
 #include "bpf_arena_kunit.h"
 
 #define TEST_PAGES	64
@@ -161,11 +162,18 @@ static noinline u64 ask_handler(u64 addr, u64 u2, u64 u3, u64 u4, u64 u5)
 	return bpf_arena_handle_page_fault(addr, true, _THIS_IP_);
 }
 
+static void needs_stack_walk(struct kunit *test)
+{
+	if (IS_ENABLED(CONFIG_X86_64) && !IS_ENABLED(CONFIG_UNWINDER_ORC))
+		kunit_skip(test, "no program is found on the stack without ORC");
+}
+
 static u32 run_at(struct kunit *test, u64 (*fn)(u64, u64, u64, u64, u64), void *addr)
 {
 	struct fault_ctx *ctx = test->priv;
 	u32 ret;
 
+	needs_stack_walk(test);
 	ctx->prog = test_arena_prog(test, ctx->arena, fn, (u64)(long)addr);
 	rcu_read_lock();
 	migrate_disable();
@@ -269,6 +277,32 @@ static void lower_half_guard_is_not(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, run_at(test, ask_handler, kaddr), 1);
 }
 
+/* Another CPU allocates the page between the fault and its handling */
+static void page_that_came_in_between_is_no_violation(struct kunit *test)
+{
+	struct fault_ctx *ctx = test->priv;
+	u64 *kaddr = test_arena_kaddr(ctx->arena, TEST_USER_START);
+	pte_t *pte = arena_pte(test, kaddr);
+
+	needs_stack_walk(test);
+	KUNIT_ASSERT_TRUE(test, ptep_try_set(pte, mk_pte(ctx->page[0], PAGE_KERNEL)));
+	KUNIT_EXPECT_EQ(test, run_at(test, ask_handler, kaddr), 1);
+	KUNIT_EXPECT_EQ(test, test_arena_prog_reports(ctx->prog), 0);
+	clear_test_pte(pte, kaddr);
+}
+
+/* The other CPU is a violator as well: each program gets a report of its own */
+static void scratch_that_came_in_between_is_one(struct kunit *test)
+{
+	struct fault_ctx *ctx = test->priv;
+	void *kaddr = test_arena_kaddr(ctx->arena, TEST_USER_START);
+	pte_t *pte = arena_pte(test, kaddr);
+
+	KUNIT_ASSERT_TRUE(test, ptep_try_set(pte, mk_pte(ctx->arena->scratch_page, PAGE_KERNEL)));
+	KUNIT_EXPECT_EQ(test, run_at(test, ask_handler, kaddr), 1);
+	KUNIT_EXPECT_GE(test, test_arena_prog_reports(ctx->prog), 2);
+}
+
 static void other_arena_is_not_recovered(struct kunit *test)
 {
 	struct bpf_arena *other = test_arena_create(TEST_PAGES, TEST_USER_START, 0);
@@ -349,6 +383,8 @@ static struct kunit_case fault_cases[] = {
 	KUNIT_CASE(scratch_is_cleared_not_freed),
 	KUNIT_CASE(upper_half_guard_is_recovered),
 	KUNIT_CASE(lower_half_guard_is_not),
+	KUNIT_CASE(page_that_came_in_between_is_no_violation),
+	KUNIT_CASE(scratch_that_came_in_between_is_one),
 	KUNIT_CASE(other_arena_is_not_recovered),
 	KUNIT_CASE(no_program_no_recovery),
 	KUNIT_CASE(user_access_to_scratch_fails),

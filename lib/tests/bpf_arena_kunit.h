@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What the suites of bpf_arena_*_kunit.c share: an arena without a file. */
+/*
+ * What the suites of bpf_arena_*_kunit.c share: an arena without a file. Nothing of
+ * kernel/bpf/arena.h is used here, so that bpf_arena_page also builds on a kernel
+ * that has no such file.
+ */
 #ifndef LIB_TESTS_BPF_ARENA_KUNIT_H
 #define LIB_TESTS_BPF_ARENA_KUNIT_H
 
@@ -12,10 +16,17 @@
 #include <linux/filter.h>
 #include <linux/fs.h>
 #include <linux/mman.h>
-#include "../../kernel/bpf/arena.h"
 
 /* Page aligned; the range must not cross 4 GiB. Low half not 0, as mmap() picks it */
 #define TEST_USER_START		0x10026200000ull
+
+extern const struct bpf_map_ops arena_map_ops;
+
+/* The map is the first member of struct bpf_arena */
+static inline struct bpf_map *test_arena_map(struct bpf_arena *arena)
+{
+	return (struct bpf_map *)arena;
+}
 
 /* What map_create() does for a map with a file descriptor */
 static inline struct bpf_arena *test_arena_create(u32 pages, u64 user_start, u32 flags)
@@ -35,14 +46,14 @@ static inline struct bpf_arena *test_arena_create(u32 pages, u64 user_start, u32
 	atomic64_set(&map->usercnt, 1);
 	mutex_init(&map->freeze_mutex);
 	spin_lock_init(&map->owner_lock);
-	return container_of(map, struct bpf_arena, map);
+	return (struct bpf_arena *)map;
 }
 
 /* map_free() at once; every other reference is gone */
 static inline void test_arena_destroy(struct bpf_arena *arena)
 {
 	migrate_disable();
-	arena->map.ops->map_free(&arena->map);
+	arena_map_ops.map_free(test_arena_map(arena));
 	migrate_enable();
 }
 
@@ -51,21 +62,28 @@ static inline void *test_arena_kaddr(struct bpf_arena *arena, u64 uaddr)
 	return (void *)bpf_arena_get_kern_vm_start(arena) + (u32)uaddr;
 }
 
-/* Map the arena into this kthread, as a process does */
-static inline unsigned long test_arena_mmap(struct kunit *test, struct bpf_arena *arena)
+/* Map so many pages of the arena into this kthread, as a process does */
+static inline unsigned long test_arena_mmap_pages(struct kunit *test, struct bpf_arena *arena,
+						  unsigned long pages)
 {
-	unsigned long len = arena->user_vm_end - arena->user_vm_start, addr;
+	struct bpf_map *map = test_arena_map(arena);
+	unsigned long start = bpf_arena_get_user_vm_start(arena), addr;
 	struct file *file;
 
-	bpf_map_inc_with_uref(&arena->map);
-	file = anon_inode_getfile("bpf-map", &bpf_map_fops, &arena->map, O_RDWR);
+	bpf_map_inc_with_uref(map);
+	file = anon_inode_getfile("bpf-map", &bpf_map_fops, map, O_RDWR);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
-	addr = kunit_vm_mmap(test, file, arena->user_vm_start, len, PROT_READ | PROT_WRITE,
+	addr = kunit_vm_mmap(test, file, start, pages << PAGE_SHIFT, PROT_READ | PROT_WRITE,
 			     MAP_SHARED | MAP_FIXED_NOREPLACE, 0);
 	/* The mapping has a reference of its own */
 	fput(file);
-	KUNIT_ASSERT_EQ(test, addr, arena->user_vm_start);
+	KUNIT_ASSERT_EQ(test, addr, start);
 	return addr;
+}
+
+static inline unsigned long test_arena_mmap(struct kunit *test, struct bpf_arena *arena)
+{
+	return test_arena_mmap_pages(test, arena, test_arena_map(arena)->max_entries);
 }
 
 static noinline u64 __test_arena_touch(u64 addr)

@@ -14,6 +14,7 @@
 #include <linux/prandom.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
+#include "../../kernel/bpf/arena.h"
 #include "bpf_arena_kunit.h"
 #include "../../mm/slab.h"
 
@@ -1007,7 +1008,7 @@ static void short_mapping_has_a_neighbour(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, arena);
 	arena->user_vm_start = TEST_USER_START;
 	arena->user_vm_end = behind;
-	test_arena_mmap(test, arena);
+	test_arena_mmap_pages(test, arena, 8);
 	KUNIT_ASSERT_EQ(test, behind, kunit_vm_mmap(test, NULL, behind, 32 * PAGE_SIZE,
 						    PROT_READ | PROT_WRITE, MAP_ANONYMOUS |
 						    MAP_PRIVATE | MAP_FIXED_NOREPLACE, 0));
