@@ -53,6 +53,9 @@ extern const struct test growth_tests[];
 extern const struct test teardown_tests[];
 extern const struct test sched_tests[];
 
+/* -b teardown, bench.c; 0 or 1 */
+int bench_teardown(void);
+
 /* ---- BPF objects ---- */
 
 /* A file of progs/, built into the runner */
