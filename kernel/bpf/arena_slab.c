@@ -74,8 +74,13 @@ do {									\
 		KUNIT_STATIC_STUB_REDIRECT(fn, __VA_ARGS__);		\
 } while (0)
 
-/* A sleepable caller waits so long for pages and objects that others sit on */
-#define ARENA_DRAIN_WAIT	(HZ / 10)
+/*
+ * A sleepable caller waits at most so long for pages and objects that others sit on,
+ * and all of it only if the worker needs a lock of the caller's
+ */
+#define ARENA_DRAIN_WAIT	HZ
+/* Those who cannot wait start no other drain for so long */
+#define ARENA_DRAIN_PAUSE	(HZ / 10)
 /* and the arena is drained no more often than that: it costs a work item a CPU */
 #define ARENA_DRAIN_INTERVAL	(HZ / 100 ?: 1)
 
@@ -696,7 +701,7 @@ static bool arena_drained(struct arena_slabs *sl, bool nowait)
 		arena_wait_drained(sl);
 		return true;
 	}
-	if (time_after(jiffies, READ_ONCE(sl->last_drain) + ARENA_DRAIN_WAIT))
+	if (time_after(jiffies, READ_ONCE(sl->last_drain) + ARENA_DRAIN_PAUSE))
 		arena_want_drain(sl);
 	return false;
 }
