@@ -12,7 +12,7 @@ export ARCH ARCHES FLAVOR FORCE CMD HOST_DIR MEM SMP TIMEOUT SUITE LINUX_VERSION
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test kunit selftest vm tree refresh kernel tools source setup lint clean distclean
+.PHONY: help run test base kunit selftest vm tree refresh kernel tools source setup lint clean distclean
 
 help: ## this text
 	@echo 'The two that matter:'
@@ -20,11 +20,12 @@ help: ## this text
 	@echo '  make test      build and test everything on both architectures'
 	@echo
 	@echo 'All of them:'
-	@sed -nE 's/^([a-z]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "  make %-17s %s\n", $$1, $$2 }'
 	@echo
 	@echo 'Variables:'
 	@echo '  ARCH=x86_64|arm64   default x86_64; test without it does both'
-	@echo '  FLAVOR=debug        a kernel of its own with lockdep and KASAN (vm/config/flavor/)'
+	@echo '  FLAVOR=debug|fp|base  a kernel of its own (vm/config/flavor/): with lockdep and KASAN,'
+	@echo '                      x86_64 without ORC (KUnit only), without our patches (see make base)'
 	@echo "  CMD='...'           what make vm runs instead of a shell; make itself can only say 2 for a"
 	@echo "                      command that failed, vm/boot.sh -c '...' ends with the command's status"
 	@echo '  HOST_DIR=path       a folder of this machine, at /host in the VM'
@@ -41,6 +42,9 @@ run: kernel tools ## the demonstration, in the VM
 
 test: ## KUnit, selftests and a short demonstration (both architectures, or ARCH)
 	@vm/test.sh $(ARCHES)
+
+base: ## the tests of vm/base.list fail on the kernel without our patches (both, or ARCH)
+	@vm/base.sh $(ARCHES)
 
 kunit: kernel tools ## the unit tests, by the kernel's own parser
 	@vm/kunit.sh

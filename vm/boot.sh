@@ -61,8 +61,8 @@ if [ -n "$HOST_DIR" ]; then
 	[ -d "$HOST_DIR" ] || die -2 "HOST_DIR=$HOST_DIR: there is no such folder"
 	HOST_DIR=$(realpath "$HOST_DIR")
 fi
-[ -f "$IMAGE" ] || die "there is no kernel for $NAME yet: make kernel ARCH=$ARCH"
-[ -f "$TOOLS/initramfs.cpio.gz" ] || die "there is no VM image for $NAME yet: make tools ARCH=$ARCH"
+[ -f "$IMAGE" ] || die "there is no kernel for $NAME yet: make kernel ARCH=$ARCH${FLAVOR:+ FLAVOR=$FLAVOR}"
+[ -f "$TOOLS/initramfs.cpio.gz" ] || die "there is no VM image for $NAME yet: make tools ARCH=$ARCH${FLAVOR:+ FLAVOR=$FLAVOR}"
 run_setup
 
 CONSOLE=$ARENA_SLAB_RUN/console-$SELF.log
@@ -132,7 +132,11 @@ args="$args panic=-1 oops=panic rdinit=/init kunit.autorun=0 $APPEND"
 # one of 30 attaches of a scheduler (static keys) ended in "Oops: int3". arm64 has
 # no such step, and runs its CPUs in parallel; so does a debug kernel, which is so
 # slow on one thread that ACPI gives up on its interrupt routing.
-THREAD=${TCG_THREAD:-$([ "$ARCH$FLAVOR" = x86_64 ] && echo single || echo multi)}
+case $ARCH-$FLAVOR in
+arm64-* | *-debug) THREAD=multi ;;
+*) THREAD=single ;;
+esac
+THREAD=${TCG_THREAD:-$THREAD}
 qemu+=(-accel "tcg,thread=$THREAD" -cpu max -smp "$SMP" -m "$MEM" -display none -monitor none -no-reboot
 	-nic none -kernel "$IMAGE" -initrd "$WORK/initrd" -append "$args"
 	-serial "file:${CONSOLE//,/,,}"

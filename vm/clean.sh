@@ -6,6 +6,8 @@
 #
 # Usage: [FORCE=1] vm/clean.sh [all]
 
+# All flavours, and the one tree that holds edits.
+unset FLAVOR
 # shellcheck source=vm/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -19,6 +21,6 @@ if [ "${1:-}" = all ]; then
 	find "$CACHE" -mindepth 1 -maxdepth 1 ! -name lock -exec rm -rf {} +
 	say "removed: $(shown "$CACHE/")*"
 else
-	rm -rf "$CACHE/build" "$CACHE/tools" "$CACHE/logs"
-	say "removed: build, tools, logs (in the cache folder)"
+	rm -rf "$CACHE/build" "$CACHE/tools" "$CACHE/logs" "$CACHE"/tree-*
+	say "removed: build, tools, logs, the trees of flavours (in the cache folder)"
 fi

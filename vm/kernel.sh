@@ -4,7 +4,7 @@
 # Configure and build the composed tree for one architecture, and print the path
 # of the image. The tree is not written to (O=).
 #
-# Usage: [ARCH=x86_64|arm64] [FLAVOR=debug] vm/kernel.sh
+# Usage: [ARCH=x86_64|arm64] [FLAVOR=debug|base|fp] vm/kernel.sh
 
 # shellcheck source=vm/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -25,7 +25,9 @@ kmake() {
 
 fragments() {
 	printf '%s\n' common "$ARCH"
-	if [ -f "$REPO/mm/Kconfig.patch" ]; then
+	if [ -n "$FILES_LIST" ]; then
+		:	# its own fragment names what these files bring
+	elif [ -f "$REPO/mm/Kconfig.patch" ]; then
 		printf '%s\n' arena_slab
 	else
 		say "without vm/config/arena_slab.config: there is no mm/Kconfig.patch yet"
@@ -88,7 +90,7 @@ configure() {
 	mapfile -t frags < <(fragments)
 	id=$({
 		for f in "${frags[@]}"; do cat "$VM/config/$f.config"; done
-		grep -E '^base|Kconfig' "$CACHE/tree.manifest"
+		grep -E '^base|Kconfig' "$MANIFEST"
 		"${CROSS}gcc" --version
 		printf '%s\n' "$CCACHE" "$(pahole --version)"
 	} | hash)
@@ -108,7 +110,7 @@ configure() {
 build() {
 	local id
 
-	id=$({ printf '%s\n' "$CONFIG_ID"; cat "$CACHE/tree.manifest"; } | hash)
+	id=$({ printf '%s\n' "$CONFIG_ID"; cat "$MANIFEST"; } | hash)
 	[ -f "$IMAGE" ] && [ -f "$BUILD/vmlinux" ] && is_done "$BUILD/.arena-build" "$id" && return
 	[ -f "$BUILD/vmlinux" ] || need_space 3000 "a kernel build"
 	OUT=$BUILD

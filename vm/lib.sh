@@ -23,7 +23,6 @@ REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 VM=$REPO/vm
 CACHE_HOME=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}
 CACHE=$CACHE_HOME/arena-slab
-TREE=$CACHE/tree
 JOBS=$(nproc)
 STEP_LOG=
 
@@ -51,10 +50,21 @@ shown() {
 	esac
 }
 
+# The composed tree of this FLAVOR. One with a list of files (flavor/NAME.files)
+# has a tree of its own: the pristine kernel with those of our files only, which
+# shows what the kernel does without the rest.
+FLAVOR=${FLAVOR:-}
+TREE=$CACHE/tree
+FILES_LIST=
+if [ -n "$FLAVOR" ] && [ -f "$VM/config/flavor/$FLAVOR.files" ]; then
+	TREE=$CACHE/tree-$FLAVOR
+	FILES_LIST=$VM/config/flavor/$FLAVOR.files
+fi
+MANIFEST=$TREE.manifest
+
 # ARCH and FLAVOR, and what follows from them.
 arch_setup() {
 	ARCH=${ARCH:-x86_64}
-	FLAVOR=${FLAVOR:-}
 	case $ARCH in
 	x86_64)
 		CROSS=
@@ -77,7 +87,12 @@ arch_setup() {
 	fi
 	NAME=$ARCH${FLAVOR:+-$FLAVOR}
 	BUILD=$CACHE/build/$NAME
-	TOOLS=$CACHE/tools/$NAME
+	# The same programs on another kernel: base has not got what their
+	# vmlinux.h is to have, fp has no BTF at all.
+	case $FLAVOR in
+	base | fp) TOOLS=$CACHE/tools/$ARCH ;;
+	*) TOOLS=$CACHE/tools/$NAME ;;
+	esac
 	IMAGE=$BUILD/$IMAGE
 	export ARCH FLAVOR
 }

@@ -18,12 +18,14 @@
 # While a compose is under way there is tree.manifest.next as well, and a file
 # may be what either says.
 #
-# Usage: [FORCE=1] vm/tree.sh compose|refresh|path
+# A flavour with a list of files has a tree and a manifest of its own, made in the
+# same way from those files only. Nothing comes back from it.
+#
+# Usage: [FLAVOR=] [FORCE=1] vm/tree.sh compose|refresh|path
 
 # shellcheck source=vm/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-MANIFEST=$CACHE/tree.manifest
 STAGE=$CACHE/stage.tmp
 FORCE=${FORCE:-}
 DIRS=(Documentation arch block certs crypto drivers fs include init io_uring
@@ -82,9 +84,16 @@ repo_sums() {
 }
 
 repo_files() {
-	local dir dirs=()
+	local dir dirs=() file
 
 	cd "$REPO"
+	if [ -n "$FILES_LIST" ]; then
+		while read -r file; do
+			[ -f "$file" ] || die "$(shown "$FILES_LIST"): there is no $file"
+			printf '%s\n' "$file"
+		done < <(sed -E 's/[[:space:]]*#.*//; /^$/d' "$FILES_LIST")
+		return
+	fi
 	for dir in "${DIRS[@]}"; do
 		[ ! -d "$dir" ] || dirs+=("$dir")
 	done
@@ -225,9 +234,9 @@ edited() {
 
 fresh_copy() {
 	need_space 2500 "the composed tree"
-	rm -rf "$TREE.tmp"
+	rm -rf "$TREE.tmp" && mkdir "$TREE.tmp"
 	copy() {
-		cp -a --reflink=auto "$PRISTINE" "$TREE.tmp" && rm -rf "$TREE.tmp/.git"
+		cp -a --reflink=auto "$PRISTINE/." "$TREE.tmp" && rm -rf "$TREE.tmp/.git"
 	}
 	step "copy the pristine tree" tree copy
 	[ ! -e "$TREE" ] || mv "$TREE" "$CACHE/tree-old.tmp"
@@ -261,6 +270,7 @@ compose() {
 	local path hand=() changed=0 pristine
 
 	PRISTINE=$("$VM/source.sh")
+	! [ "$TREE" -ef "$PRISTINE" ] || die "$TREE is a link to the pristine source: remove it"
 	plan
 	read_manifest
 	if [ -d "$TREE" ]; then
@@ -271,6 +281,8 @@ compose() {
 			for path in "${hand[@]}"; do
 				[ "$BASE" = "$PRISTINE" ] && [ "${now[$path]}" = "${want[$path]-}" ] && continue
 				[ -z "$FORCE" ] || continue
+				[ -z "$FILES_LIST" ] ||
+					die "$path was edited in the tree of FLAVOR=$FLAVOR, from which nothing comes back: make tree FLAVOR=$FLAVOR FORCE=1 to drop it"
 				die "$path was edited in the composed tree: make refresh to keep that, make tree FORCE=1 to drop it"
 			done
 		fi
@@ -394,6 +406,8 @@ path)
 	printf '%s\n' "$TREE"
 	;;
 compose | refresh)
+	[ "$1" = compose ] || [ -z "$FILES_LIST" ] ||
+		die -2 "nothing is taken back from the tree of FLAVOR=$FLAVOR: refresh without it"
 	lock
 	"$1"
 	;;

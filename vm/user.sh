@@ -12,6 +12,13 @@
 . "$VM/apt.sh"
 arch_setup
 
+# A flavour that runs the default kernel's user space has none to build.
+if [ "$TOOLS" != "$CACHE/tools/$NAME" ]; then
+	export FLAVOR=
+	"$VM/kernel.sh" >/dev/null
+	exec "$VM/user.sh"
+fi
+
 HOST_TOOLS=$CACHE/tools/host
 BPFTOOL=$HOST_TOOLS/bpftool/bootstrap/bpftool
 LIBBPF=$CACHE/tools/$ARCH/libbpf	# the same for every flavor

@@ -202,6 +202,87 @@ static int test_hostile(void)
 	return run_scheduler("hostile", PROGS("hostile_init", "set_cmask"), check_hostile);
 }
 
+/*
+ * The scheduler frees every page of its arena and goes on. What the kernel stores
+ * there afterwards it stores with no program on the stack: nothing would recover it.
+ */
+static int run_after_free(int (*provoke)(struct bpf_object *obj))
+{
+	const char *const *progs = PROGS("one_init", "set_cmask", "cid_online", "cid_offline",
+					 "free_all_pages");
+	struct bpf_object *obj;
+	struct bpf_link *link;
+	int err;
+
+	if (!state_is("disabled"))
+		return SKIP("another sched_ext scheduler is there");
+	obj = load_scheduler("frees", progs);
+	if (!obj)
+		return 1;
+	link = attach(obj, "frees");
+	if (!link)
+		err = FAIL("cannot be attached: %s", strerror(errno));
+	else if (!WAIT_FOR(10, state_is("enabled")))
+		err = FAIL("it is not enabled");
+	else if (run_prog(obj, "free_all_pages"))
+		err = FAIL("the pages cannot be freed");
+	else
+		err = provoke(obj);
+	if (!err && !state_is("enabled"))
+		err = FAIL("it was thrown out");
+	bpf_link__destroy(link);
+	bpf_object__close(obj);
+	if (err)
+		return err;
+	CHECK(WAIT_FOR(20, state_is("disabled")));
+	return 0;
+}
+
+/* Affinity changes: each fills the scratch mask of its CPU, under the rq lock */
+static int change_affinity(struct bpf_object *obj)
+{
+	return check_cmasks(obj) ?: be_active();
+}
+
+static int test_free_scratch(void)
+{
+	return run_after_free(change_affinity);
+}
+
+static int set_online(bool online)
+{
+	int fd = open("/sys/devices/system/cpu/cpu1/online", O_WRONLY);
+	int err;
+
+	if (fd < 0)
+		return FAIL("CPU 1 cannot be taken offline: %s", strerror(errno));
+	err = write(fd, online ? "1" : "0", 1) != 1 ? errno : 0;
+	close(fd);
+	return err ? FAIL("CPU 1 does not go %sline: %s", online ? "on" : "off", strerror(err)) : 0;
+}
+
+/* A CPU that goes or comes is a bit in the online mask */
+static int change_cpus(struct bpf_object *obj)
+{
+	int err = set_online(false), nr = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (err)
+		return err;
+	err = set_online(true);
+	if (err)
+		return err;
+	CHECK_EQ(VAR(obj, __u64, "nr_offline"), 1);
+	CHECK_EQ(VAR(obj, __u64, "nr_online"), 1);
+	CHECK_EQ(__builtin_popcountll(VAR(obj, __u64, "mask_offline")), nr);
+	CHECK_EQ(__builtin_popcountll(VAR(obj, __u64, "mask_online")), nr + 1);
+	return 0;
+}
+
+static int test_free_online_mask(void)
+{
+	return run_after_free(change_cpus);
+}
+
 /* Pages in which the kernel faulted for the program: slabs and others may have them */
 static bool can_have_pages(struct bpf_object *obj, __u32 want, int *err)
 {
@@ -265,6 +346,10 @@ const struct test sched_tests[] = {
 	  test_one_arena },
 	{ "sched_ext/hostile", "a scheduler can neither free a kernel's cmask nor its page",
 	  test_hostile },
+	{ "sched_ext/free_scratch", "all pages are freed, then affinities change",
+	  test_free_scratch },
+	{ "sched_ext/free_online_mask", "all pages are freed, then a CPU goes and comes back",
+	  test_free_online_mask },
 	{ "sched_ext/scratch", "where the kernel faults for a program, it gets the scratch page",
 	  test_wild },
 	{ "sched_ext/reattach", "attach and detach, five times", test_reattach },

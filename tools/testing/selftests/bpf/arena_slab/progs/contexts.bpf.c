@@ -136,17 +136,89 @@ TEST(not_then_sleepable, "a call site that may not sleep, followed by one that m
 	return 0;
 }
 
-TEST(pages_sleepable_then_not, "the same with bpf_arena_alloc_pages() and _free_pages()")
+/*
+ * These two use what any kernel with arenas has, one kfunc at both kinds of call site
+ * and the other at one only: a kernel with one variant a call site does not load them.
+ */
+TEST(alloc_pages_sleepable_then_not, "the same with bpf_arena_alloc_pages()")
 {
 	u8 __arena *p = alloc_page_at(NULL), *q;
 
-	bpf_arena_free_pages(&arena, (void __arena *)p, 1);
 	bpf_rcu_read_lock();
 	q = alloc_page_at(NULL);
-	bpf_arena_free_pages(&arena, (void __arena *)q, 1);
 	bpf_rcu_read_unlock();
 	CHECK(p);
 	CHECK(q);
+	CHECK_OP(p, !=, q);
+	bpf_arena_free_pages(&arena, (void __arena *)
+			     ((struct bpf_arena *)(void *)&arena)->user_vm_start, ARENA_PAGES);
+	return 0;
+}
+
+TEST(free_pages_sleepable_then_not, "the same with bpf_arena_free_pages()")
+{
+	u64 end = bpf_ktime_get_ns() + 20 * SEC_NS;
+	u8 __arena *p, *q = NULL;
+	u32 i;
+
+	p = bpf_arena_alloc_pages(&arena, NULL, 2, NUMA_NO_NODE, 0);
+	CHECK(p);
+	bpf_arena_free_pages(&arena, (void __arena *)p, 1);
+	bpf_rcu_read_lock();
+	bpf_arena_free_pages(&arena, (void __arena *)(p + PAGE_SIZE), 1);
+	bpf_rcu_read_unlock();
+	/* Both places can be had again, as soon as the worker was there */
+	bpf_for(i, 0, BPF_MAX_LOOPS) {
+		q = bpf_arena_alloc_pages(&arena, (void __arena *)p, 2, NUMA_NO_NODE, 0);
+		if (q || bpf_ktime_get_ns() > end)
+			break;
+	}
+	CHECK_EQ((u64)q, (u64)p);
+	return 0;
+}
+
+struct buffer {
+	u8 bytes[64];
+};
+
+/* One call site each: the second one has to read without sleeping */
+static __always_inline int read_file(struct file *file, struct buffer *buf)
+{
+	struct bpf_dynptr dynptr;
+	int err;
+
+	err = bpf_dynptr_from_file(file, 0, &dynptr);
+	if (!err)
+		err = bpf_dynptr_read(buf, sizeof(*buf), &dynptr, 0, 0);
+	bpf_dynptr_file_discard(&dynptr);
+	return err;
+}
+
+TEST(file_sleepable_then_not, "the same with bpf_dynptr_from_file(): a file that is cached")
+{
+	struct bpf_iter_task_vma it;
+	struct vm_area_struct *vma;
+	struct buffer a = {}, b = {};
+	int err = -1, err2 = -1;
+
+	bpf_iter_task_vma_new(&it, bpf_get_current_task_btf(), 0);
+	while ((vma = bpf_iter_task_vma_next(&it))) {
+		struct file *file = vma->vm_file;
+
+		if (!file)
+			continue;
+		err = read_file(file, &a);
+		bpf_rcu_read_lock();
+		err2 = read_file(file, &b);
+		bpf_rcu_read_unlock();
+		break;
+	}
+	bpf_iter_task_vma_destroy(&it);
+	CHECK_EQ(err, 0);
+	CHECK_EQ(err2, 0);
+	/* this program is an ELF file */
+	CHECK_EQ(*(u32 *)a.bytes, 0x464c457f);
+	CHECK_EQ(*(u32 *)b.bytes, 0x464c457f);
 	return 0;
 }
 

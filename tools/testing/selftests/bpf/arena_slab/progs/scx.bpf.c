@@ -26,6 +26,8 @@ u64 online_mask;	/* what the kernel's cmask of online cids says */
 u64 nr_set_cmask;
 u64 last_cmask;		/* of the watched task */
 u64 own_object;
+u64 nr_offline, nr_online;	/* hotplug callbacks, and the online mask in the last one */
+u64 mask_offline, mask_online;
 u64 wild_address;
 u64 pages[ARENA_PAGES];
 u32 nr_pages;
@@ -63,6 +65,18 @@ int BPF_PROG(hostile_init)
 			     ((struct bpf_arena *)(void *)&arena)->user_vm_start, ARENA_PAGES);
 	own_object = (u64)bpf_arena_alloc(&arena, 64);
 	return own_object ? 0 : -2;
+}
+
+/*
+ * All pages of the arena, whoever has them, while the scheduler runs. This and what
+ * "frees" consists of are kfuncs of any kernel with sched_ext in cid form.
+ */
+SEC("syscall")
+int free_all_pages(void *ctx)
+{
+	bpf_arena_free_pages(&arena, (void __arena *)
+			     ((struct bpf_arena *)(void *)&arena)->user_vm_start, ARENA_PAGES);
+	return 0;
 }
 
 SEC("struct_ops.s/one_init")
@@ -148,6 +162,29 @@ void BPF_PROG(set_cmask, struct task_struct *p, const struct scx_cmask *cmask)
 		last_cmask = read_cmask((const struct scx_cmask __arena *)(long)cmask);
 }
 
+static u64 read_online(void)
+{
+	const struct scx_cmask __arena *cmask = scx_bpf_online_cmask();
+
+	return cmask ? read_cmask(cmask) : 0;
+}
+
+SEC("struct_ops/cid_offline")
+void BPF_PROG(cid_offline, s32 cid)
+{
+	touch_arena();
+	nr_offline++;
+	mask_offline = read_online();
+}
+
+SEC("struct_ops/cid_online")
+void BPF_PROG(cid_online, s32 cid)
+{
+	touch_arena();
+	nr_online++;
+	mask_online = read_online();
+}
+
 SEC(".struct_ops.link")
 struct sched_ext_ops_cid no_arena = {
 	.init = (void *)no_arena_init,
@@ -173,6 +210,15 @@ struct sched_ext_ops_cid hostile = {
 	.init = (void *)hostile_init,
 	.set_cmask = (void *)set_cmask,
 	.name = "hostile",
+};
+
+SEC(".struct_ops.link")
+struct sched_ext_ops_cid frees = {
+	.init = (void *)one_init,
+	.set_cmask = (void *)set_cmask,
+	.cid_online = (void *)cid_online,
+	.cid_offline = (void *)cid_offline,
+	.name = "frees",
 };
 
 SEC(".struct_ops.link")
