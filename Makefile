@@ -12,7 +12,7 @@ export ARCH ARCHES FLAVOR FORCE CMD HOST_DIR MEM SMP TIMEOUT SUITE LINUX_VERSION
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test base kunit selftest vm tree refresh kernel tools source setup lint clean distclean
+.PHONY: help run test base kunit selftest selftest-upstream vm tree refresh kernel tools source setup lint clean distclean
 
 help: ## this text
 	@echo 'The two that matter:'
@@ -51,6 +51,9 @@ kunit: kernel tools ## the unit tests, by the kernel's own parser
 
 selftest: kernel tools ## the BPF tests
 	@vm/selftest.sh
+
+selftest-upstream: kernel tools ## the arena tests of the tree itself (FLAVOR=base: on the unpatched kernel)
+	@vm/upstream.sh
 
 ifneq ($(HOST_DIR),)
 ifeq ($(wildcard $(HOST_DIR)/.),)
