@@ -121,8 +121,9 @@ x86_64)
 	args='console=ttyS0'
 	;;
 arm64)
-	qemu=(qemu-system-aarch64 -machine virt)
-	args='console=ttyAMA0'
+	# With GICv3 and its priorities an interrupt can be an NMI
+	qemu=(qemu-system-aarch64 -machine virt,gic-version=3)
+	args='console=ttyAMA0 irqchip.gicv3_pseudo_nmi=1'
 	;;
 esac
 # KUnit's suites run when they are asked for only: -a is behind this.

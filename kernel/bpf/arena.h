@@ -20,14 +20,22 @@
 
 #include <linux/bpf.h>
 #include <linux/irq_work.h>
+#include <linux/kasan.h>
 #include <linux/llist.h>
 #include <linux/mutex.h>
 #include <linux/ratelimit_types.h>
+#include <linux/rbtree_latch.h>
+#include <linux/seq_file.h>
 #include <linux/slab_arena.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 #include <asm/rqspinlock.h>
 #include "range_tree.h"
+
+/* number of bytes addressable by LDX/STX insn with 16-bit 'off' field */
+#define GUARD_SZ round_up(1ull << sizeof_field(struct bpf_insn, off) * 8, PAGE_SIZE << 1)
+/* From kern_vm_start on, faults are recovered: what can be mapped, and the guard behind it */
+#define ARENA_FAULT_RANGE (SZ_4G + GUARD_SZ / 2)
 
 struct arena_slabs;
 
@@ -91,6 +99,12 @@ static inline unsigned long arena_max_pages(struct bpf_arena *arena)
 	return (arena->user_vm_end - arena->user_vm_start) >> PAGE_SHIFT;
 }
 
+/* The start of that range, as fault addresses are: without a tag */
+static inline unsigned long arena_fault_start(struct bpf_arena *arena)
+{
+	return (unsigned long)kasan_reset_tag((void *)bpf_arena_get_kern_vm_start(arena));
+}
+
 /* Where a page is between two owners, with no lock held */
 enum arena_window {
 	ARENA_WINDOW_FAULT,	/* a user fault has found a slab page, and not mapped it */
@@ -104,6 +118,7 @@ void arena_window(enum arena_window window);
 #else
 static inline void arena_window(enum arena_window window) {}
 #endif
+bool arena_map_scratch(struct bpf_arena *arena, unsigned long page_addr);
 void arena_lock_sleepable(struct bpf_arena *arena, unsigned long *flags);
 void arena_zap_mappings(struct bpf_arena *arena,
 			void (*zap)(struct vm_area_struct *vma, void *data), void *data,
@@ -114,6 +129,61 @@ long arena_alloc_pages(struct bpf_arena *arena, long uaddr, long page_cnt, int n
 int arena_clear_range(struct bpf_arena *arena, u32 pgoff, u32 page_cnt,
 		      struct llist_head *pages);
 extern const struct bpf_map_ops arena_map_ops;
+
+/* kernel/bpf/arena_fault.c */
+#ifdef CONFIG_BPF_ARENA_FAULT_BY_ADDR
+/**
+ * struct arena_faults - kernel faults in an arena that are recovered by address
+ * @node: in arena_faults_tree, from the first kernel user until the arena goes
+ * @listed: it is there
+ * @arena: the arena
+ * @start: where its range starts, without a tag
+ * @users: kernel users; with none, faults oops
+ * @count: faults
+ * @limit: rate limit of lines in the log
+ * @line: state of the line, which consists of
+ * @uaddr: address,
+ * @ip: instruction,
+ * @cpu: CPU,
+ * @write: and direction
+ * @irq: prints it
+ */
+struct arena_faults {
+	struct latch_tree_node node;
+	bool listed;
+	struct bpf_arena *arena;
+	unsigned long start;
+	unsigned int users;
+	atomic_long_t count;
+	struct ratelimit_state limit;
+	atomic_t line;
+	u64 uaddr;
+	unsigned long ip;
+	int cpu;
+	bool write;
+	struct irq_work irq;
+};
+
+bool arena_recover_by_addr(unsigned long addr, bool write, unsigned long ip);
+void arena_faults_init(struct arena_faults *f, struct bpf_arena *arena);
+void arena_faults_get(struct arena_faults *f);
+void arena_faults_put(struct arena_faults *f);
+void arena_faults_exit(struct bpf_arena *arena);
+void arena_show_fdinfo(const struct bpf_map *map, struct seq_file *m);
+#else
+struct arena_faults {};
+
+static inline bool arena_recover_by_addr(unsigned long addr, bool write, unsigned long ip)
+{
+	return false;
+}
+
+static inline void arena_faults_init(struct arena_faults *f, struct bpf_arena *arena) {}
+static inline void arena_faults_get(struct arena_faults *f) {}
+static inline void arena_faults_put(struct arena_faults *f) {}
+static inline void arena_faults_exit(struct bpf_arena *arena) {}
+#define arena_show_fdinfo	NULL
+#endif
 
 /* kernel/bpf/arena_slab.c */
 #ifdef CONFIG_SLAB_BPF_ARENA
@@ -156,6 +226,7 @@ enum arena_counter {
  * @zero_pgoff: the page whose (u32)uaddr is 0, or -1
  * @counters: see enum arena_counter
  * @reports: rate limit for reports to programs
+ * @faults: of the kernel, recovered by address
  * @all: in arena_slabs_all
  */
 struct arena_slabs {
@@ -179,6 +250,7 @@ struct arena_slabs {
 	long zero_pgoff;
 	atomic_long_t counters[ARENA_NR_COUNTERS];
 	struct ratelimit_state reports;
+	struct arena_faults faults;
 	struct list_head all;
 };
 

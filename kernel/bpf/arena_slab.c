@@ -760,6 +760,7 @@ static struct arena_slabs *arena_slabs_create(struct bpf_arena *arena)
 	/* Two a second with a burst of ten; no line in the log about what was dropped */
 	ratelimit_state_init(&sl->reports, 5 * HZ, 10);
 	ratelimit_set_flags(&sl->reports, RATELIMIT_MSG_ON_RELEASE);
+	arena_faults_init(&sl->faults, arena);
 
 	old = arena_memcg_enter(sl->objcg, &memcg);
 	sl->slots = kvzalloc(struct_size(sl->slots, dir, DIV_ROUND_UP(nr_pages, ARENA_LEAF_SLOTS)),
@@ -894,8 +895,10 @@ struct bpf_arena_cache *bpf_arena_cache_create(struct bpf_map *map, const char *
 		return ERR_PTR(-ENOMEM);
 	c = arena_cache_create(sl, full, size, align, flags, false);
 	kfree(full);
-	if (!IS_ERR(c))
+	if (!IS_ERR(c)) {
 		bpf_map_inc(map);
+		arena_faults_get(&sl->faults);
+	}
 	return c;
 }
 EXPORT_SYMBOL_GPL(bpf_arena_cache_create);
@@ -917,6 +920,7 @@ void bpf_arena_cache_destroy(struct bpf_arena_cache *c)
 	if (IS_ERR_OR_NULL(c))
 		return;
 	sl = arena_slabs(c->arena);
+	arena_faults_put(&sl->faults);
 	mutex_lock(&sl->lock);
 	list_del(&c->list);
 	mutex_unlock(&sl->lock);

@@ -303,6 +303,20 @@ static void scratch_that_came_in_between_is_one(struct kunit *test)
 	KUNIT_EXPECT_GE(test, test_arena_prog_reports(ctx->prog), 2);
 }
 
+static noinline u64 ask_handler_to_run(u64 addr, u64 u2, u64 u3, u64 u4, u64 u5)
+{
+	return bpf_arena_handle_page_fault(addr, false, addr);
+}
+
+static void instruction_fetch_is_not_recovered(struct kunit *test)
+{
+	struct fault_ctx *ctx = test->priv;
+	void *kaddr = test_arena_kaddr(ctx->arena, TEST_USER_START);
+
+	KUNIT_EXPECT_EQ(test, run_at(test, ask_handler_to_run, kaddr), 0);
+	KUNIT_EXPECT_NULL(test, vmalloc_to_page(kaddr));
+}
+
 static void other_arena_is_not_recovered(struct kunit *test)
 {
 	struct bpf_arena *other = test_arena_create(TEST_PAGES, TEST_USER_START, 0);
@@ -385,6 +399,7 @@ static struct kunit_case fault_cases[] = {
 	KUNIT_CASE(lower_half_guard_is_not),
 	KUNIT_CASE(page_that_came_in_between_is_no_violation),
 	KUNIT_CASE(scratch_that_came_in_between_is_one),
+	KUNIT_CASE(instruction_fetch_is_not_recovered),
 	KUNIT_CASE(other_arena_is_not_recovered),
 	KUNIT_CASE(no_program_no_recovery),
 	KUNIT_CASE(user_access_to_scratch_fails),
