@@ -121,9 +121,9 @@ x86_64)
 	args='console=ttyS0'
 	;;
 arm64)
-	# With GICv3 and its priorities an interrupt can be an NMI
+	# By GICv3's priorities an interrupt can be an NMI, see vm/kunit.sh
 	qemu=(qemu-system-aarch64 -machine virt,gic-version=3)
-	args='console=ttyAMA0 irqchip.gicv3_pseudo_nmi=1'
+	args='console=ttyAMA0'
 	;;
 esac
 # KUnit's suites run when they are asked for only: -a is behind this.

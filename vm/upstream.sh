@@ -38,7 +38,7 @@ OUT=$TESTS/out
 LLVM_DEV=$TESTS/llvm
 LLVM_LIBS=()
 KMOD=$BUILD/bpf_testmod
-OUTPUT=$ARENA_SLAB_RUN/output-upstream-$NAME.log
+OUTPUTS=()				# of the boots, one each
 
 # listed VERB: the names behind it.
 listed() {
@@ -251,7 +251,8 @@ build_module() {
 }
 
 # Counts on the last line; before it a line a test, and under it the subtests that
-# did not pass. What was to run and has not reported has failed.
+# did not pass. What was to run and has not reported has failed. Of a subtest that ran
+# again the last boot counts.
 results() {
 	awk -v expected="$1" -v list="$LIST" -v arch="$ARCH" '
 	function known(name) { return name in why }
@@ -268,6 +269,8 @@ results() {
 	}
 	function count(verdict) { n[verdict]++ }
 	function line(verdict, name, text) {
+		if (last[name] > 1)
+			text = text " (in boot " last[name] ")"
 		print sprintf(text == "" ? "%-5s %s" : "%-5s %-26s %s", verdict, name, text)
 	}
 	BEGIN {
@@ -281,6 +284,7 @@ results() {
 		for (i = 1; i <= ntests; i++)
 			wanted[order[i]] = 1
 	}
+	FNR == 1 { boot++ }
 	# A subtest may be told of twice: on its end, and among the errors.
 	match($0, /^#[0-9]+(\/[0-9]+)? +/) {
 		name = substr($0, RLENGTH + 1)
@@ -289,6 +293,9 @@ results() {
 		status = substr(name, RSTART + 1)
 		sub(/ .*/, "", status)
 		name = substr(name, 1, RSTART - 1)
+		t = name
+		sub(/\/.*/, "", t)
+		last[t] = boot
 		if ($1 !~ /\//) {
 			test[name] = status
 			if (!(name in wanted))
@@ -296,12 +303,9 @@ results() {
 			wanted[name] = 1
 			next
 		}
-		t = name
-		sub(/\/.*/, "", t)
-		if (!((t, name) in seen)) {
-			seen[t, name] = 1
-			subs[t] = subs[t] "\n" name "\t" status
-		}
+		if (!(name in sub_status))
+			subs[t] = subs[t] "\n" name
+		sub_status[name] = status
 	}
 	END {
 		for (i = 1; i <= ntests; i++) {
@@ -315,12 +319,11 @@ results() {
 			bad = ""
 			delete of
 			for (j = 1; j <= nsub; j++) {
-				split(s[j], w, "\t")
-				v = judge(w[1], w[2])
+				v = judge(s[j], sub_status[s[j]])
 				count(v)
 				of[v]++
 				if (v != "ok")
-					bad = bad sprintf("      %s %s%s\n", v, w[1], words(w[1], w[2]))
+					bad = bad sprintf("      %s %s%s\n", v, s[j], words(s[j], sub_status[s[j]]))
 			}
 			v = judge(t, test[t])
 			if (!nsub) {
@@ -335,7 +338,51 @@ results() {
 			printf "%s", bad
 		}
 		printf "%d passed, %d failed, %d skipped\n", n["ok"], n["FAIL"], n["SKIP"]
-	}' "$OUTPUT"
+	}' "${OUTPUTS[@]}"
+}
+
+# The subtests of $result that failed, if all of them depend on the speed of the
+# machine, and nothing if one does not.
+timed_failures() {
+	local line name pattern tests=() patterns=() hit
+
+	mapfile -t patterns < <(sed -nE 's/^timed ([^:]+): .*/\1/p' "$LIST")
+	while IFS= read -r line; do
+		case $line in
+		"FAIL "*' of '*) ;;
+		'FAIL '*) return ;;
+		'      FAIL '*)
+			name=${line#      FAIL }
+			hit=
+			for pattern in "${patterns[@]}"; do
+				# shellcheck disable=SC2053 # a pattern on purpose
+				[[ $name != $pattern ]] || hit=1
+			done
+			[ -n "$hit" ] || return 0
+			tests+=("$name")
+			;;
+		esac
+	done <<<"$result"
+	(IFS=,; printf '%s\n' "${tests[*]}")
+}
+
+# What the failed tests of the last boot said.
+errors() {
+	awk '/^All error logs:/ { on = 1; next } /^Summary:/ { on = 0 } on && !/:PASS:/' "${OUTPUTS[-1]}" |
+		awk 'NR <= 200 { print "    " $0 }' >&2
+}
+
+# run WHICH-BOOT ARGUMENTS OF test_progs. Upstream's kernels let programs of users
+# in; ours have to be told. The watchdog is for machines that are quicker.
+run() {
+	local self=upstream-$NAME-$1
+
+	shift
+	OUTPUTS+=("$ARENA_SLAB_RUN/output-$self.log")
+	rc=0
+	TIMEOUT=${TIMEOUT:-1200} "$VM/boot.sh" -s -n "$self" -f "$TESTS/test_progs" -f "$KMOD/bpf_testmod.ko:/root/" \
+		-c "echo 0 >/proc/sys/kernel/unprivileged_bpf_disabled; test_progs -w 600 $*" || rc=$?
+	result=$(results "$expected")
 }
 
 [ -f "$BUILD/.arena-build" ] || die "there is no kernel for $NAME yet: make kernel ARCH=$ARCH${FLAVOR:+ FLAVOR=$FLAVOR}"
@@ -352,25 +399,28 @@ check_list
 say "upstream's arena tests ($NAME): boot"
 expected=
 [ $# -gt 0 ] || expected=$(sed -nE 's/^DEFINE_TEST\((.*)\)/\1/p' "$WORK_BPF/prog_tests/tests.h" | sort)
-rc=0
-# Upstream's kernels let programs of users in; ours have to be told. The
-# watchdog is for machines that are quicker.
-TIMEOUT=${TIMEOUT:-1200} "$VM/boot.sh" -s -n "upstream-$NAME" -f "$TESTS/test_progs" -f "$KMOD/bpf_testmod.ko:/root/" \
-	-c "echo 0 >/proc/sys/kernel/unprivileged_bpf_disabled; test_progs -w 600 $*" || rc=$?
-result=$(results "$expected")
+run 1 "$@"
+for boot in 2 3 4 5; do
+	[ "$rc" = 1 ] || break
+	again=$(timed_failures)
+	[ -n "$again" ] || break
+	say "upstream's arena tests ($NAME): this may be the speed of the machine:"
+	errors
+	say "once more: $again"
+	run "$boot" -a "$again"
+done
 printf '%s\n' "$result" | sed '$d'
 sed -nE 's/^out +([^:]+): +(.*)/out   \1: \2/p' "$LIST"
 read -r passed _ failed _ skipped _ <<<"$(printf '%s\n' "$result" | tail -n 1)"
 if [ "$failed" != 0 ]; then
-	say "what the failed ones said (all of it: $(shown "$OUTPUT")):"
-	awk '/^All error logs:/ { on = 1; next } /^Summary:/ { on = 0 } on && !/:PASS:/' "$OUTPUT" |
-		awk 'NR <= 200 { print "    " $0 }' >&2
+	say "what the failed ones said (all of it: $(shown "${OUTPUTS[-1]}")):"
+	errors
 elif [ "$rc" != 0 ]; then
-	say "upstream's arena tests ($NAME): no test failed, but the run ended with $rc, log: $(shown "$OUTPUT")"
-	tail -n 15 "$OUTPUT" | sed 's/^/    /' >&2
+	say "upstream's arena tests ($NAME): no test failed, but the run ended with $rc, log: $(shown "${OUTPUTS[-1]}")"
+	tail -n 15 "${OUTPUTS[-1]}" | sed 's/^/    /' >&2
 	failed=1
 elif [ "$passed" = 0 ]; then
-	say "upstream's arena tests ($NAME): no test ran, log: $(shown "$OUTPUT")"
+	say "upstream's arena tests ($NAME): no test ran, log: $(shown "${OUTPUTS[-1]}")"
 	failed=1
 fi
 printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
