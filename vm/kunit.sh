@@ -28,7 +28,7 @@ NMI=
 
 say "KUnit ($NAME): boot"
 rc=0
-TIMEOUT=${TIMEOUT:-600} "$VM/boot.sh" -s -n "kunit-$NAME" -c true \
+TIMEOUT=${TIMEOUT:-$((600 * SLOW))} "$VM/boot.sh" -s -n "kunit-$NAME" -c true \
 	-a "kunit.autorun=1${SUITE:+ kunit.filter_glob=$SUITE}$NMI" || rc=$?
 parsed=0
 # The console's lines end in CR LF.

@@ -94,7 +94,12 @@ arch_setup() {
 	*) TOOLS=$CACHE/tools/$NAME ;;
 	esac
 	IMAGE=$BUILD/$IMAGE
-	export ARCH FLAVOR
+	# How much longer the VM may take, and how much more memory it has
+	case $FLAVOR in
+	debug) SLOW=4 MEM=${MEM:-4G} ;;
+	*) SLOW=1 MEM=${MEM:-2G} ;;
+	esac
+	export ARCH FLAVOR MEM
 }
 
 # The folder of this run's logs; scripts that are called by others share it.

@@ -39,7 +39,7 @@ tap() {
 
 say "BPF tests ($NAME): boot"
 rc=0
-TIMEOUT=${TIMEOUT:-900} "$VM/boot.sh" -s -n "selftest-$NAME" -c "arena_slab $*" || rc=$?
+TIMEOUT=${TIMEOUT:-$((900 * SLOW))} "$VM/boot.sh" -s -n "selftest-$NAME" -c "arena_slab $*" || rc=$?
 result=$(tap)
 printf '%s\n' "$result" | sed '$d'
 read -r passed _ failed _ skipped _ <<<"$(printf '%s\n' "$result" | tail -n 1)"
