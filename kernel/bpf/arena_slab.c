@@ -596,9 +596,13 @@ static void arena_drain(struct arena_slabs *sl)
 
 	if (since < ARENA_DRAIN_INTERVAL)
 		schedule_timeout_uninterruptible(ARENA_DRAIN_INTERVAL - since);
-	/* Before the drain: who finds the arena full from now on wants another */
+	/*
+	 * Before the drain: who finds the arena full from now on wants another. In this
+	 * order, or the wish of one who has seen the new number could be erased; pairs
+	 * with the acquire in arena_wait_drained().
+	 */
 	WRITE_ONCE(sl->want_drain, false);
-	WRITE_ONCE(sl->drain_started, sl->drain_started + 1);
+	smp_store_release(&sl->drain_started, sl->drain_started + 1);
 	smp_mb();
 
 	mutex_lock(&sl->lock);
@@ -684,7 +688,7 @@ static void arena_want_drain(struct arena_slabs *sl)
 static void arena_wait_drained(struct arena_slabs *sl)
 {
 	/* A drain that is under way may have passed by what we need: the next one */
-	unsigned long seq = READ_ONCE(sl->drain_started) + 1;
+	unsigned long seq = smp_load_acquire(&sl->drain_started) + 1;
 
 	arena_want_drain(sl);
 	wait_event_timeout(sl->wait, (long)(smp_load_acquire(&sl->drain_done) - seq) >= 0,
@@ -723,7 +727,7 @@ static unsigned int arena_sheaf_limit(unsigned long nr_pages, unsigned int size)
 
 static struct arena_slabs *arena_slabs_create(struct bpf_arena *arena)
 {
-	unsigned long nr_pages, flags;
+	unsigned long nr_pages, max_pages, flags;
 	struct mem_cgroup *old, *memcg;
 	struct arena_slabs *sl;
 	u32 zero;
@@ -733,15 +737,19 @@ static struct arena_slabs *arena_slabs_create(struct bpf_arena *arena)
 	sl = arena_slabs(arena);
 	if (sl)
 		return sl;
+	/* The first mmap() sets start and end, one after the other */
+	mutex_lock(&arena->lock);
+	max_pages = arena_max_pages(arena);
+	mutex_unlock(&arena->lock);
 	/* Neither map_extra nor mmap() has told where the arena is in user space */
-	if (!arena_max_pages(arena))
+	if (!max_pages)
 		return ERR_PTR(-EINVAL);
 	/*
 	 * mmap() may have been shorter than the map, which is what the range tree
 	 * covers, or longer: then a page that user space touched behind the end
 	 * comes into the range tree when a program frees it.
 	 */
-	nr_pages = max(arena->map.max_entries, arena_max_pages(arena));
+	nr_pages = max(arena->map.max_entries, max_pages);
 
 	sl = kzalloc_obj(*sl);
 	if (!sl)
@@ -841,13 +849,30 @@ err_free:
 	return ERR_PTR(-ENOMEM);
 }
 
-/* Give up all slabs and the kmem_cache; @c lives on until its pages are gone */
+/*
+ * Wait for the irq_works of an arena, which nobody queues any more. irq_work_sync() may
+ * return while one runs on a second CPU: a run that ends takes the BUSY of a later one
+ * for its own, and clears it. But all have begun by then, and a run is inside of RCU,
+ * with irqs off or in a thread that says so.
+ */
+static void arena_sync_irq_works(struct arena_slabs *sl)
+{
+	struct bpf_arena_cache *c;
+
+	list_for_each_entry(c, &sl->caches, list)
+		irq_work_sync(&c->deferred_work);
+	irq_work_sync(&sl->irq);
+	synchronize_rcu();
+}
+
+/*
+ * Give up all slabs and the kmem_cache; @c lives on until its pages are gone. Deferred
+ * frees are done: they take the list_lock of the cache.
+ */
 static void arena_cache_destroy(struct bpf_arena_cache *c)
 {
 	struct kmem_cache *s = c->s;
 
-	/* Deferred frees take the list_lock of the cache: not after it is gone */
-	irq_work_sync(&c->deferred_work);
 	slab_arena_detach(s);
 	/* Detached, so it does not matter if a BPF iterator destroys it later */
 	kmem_cache_destroy(s);
@@ -924,6 +949,9 @@ void bpf_arena_cache_destroy(struct bpf_arena_cache *c)
 	mutex_lock(&sl->lock);
 	list_del(&c->list);
 	mutex_unlock(&sl->lock);
+	/* See arena_sync_irq_works() */
+	irq_work_sync(&c->deferred_work);
+	synchronize_rcu();
 	arena_cache_destroy(c);
 }
 EXPORT_SYMBOL_GPL(bpf_arena_cache_destroy);
@@ -1343,8 +1371,8 @@ void arena_slabs_destroy(struct bpf_arena *arena)
 	mutex_unlock(&arena_slabs_mutex);
 
 	WRITE_ONCE(sl->going, true);
+	arena_sync_irq_works(sl);
 	/* A run that drains holds sl->lock and looks at the caches */
-	irq_work_sync(&sl->irq);
 	flush_work(&sl->work);
 
 	list_for_each_entry_safe(c, tmp, &sl->caches, list) {
@@ -1352,7 +1380,7 @@ void arena_slabs_destroy(struct bpf_arena *arena)
 		arena_cache_destroy(c);
 	}
 	/* All slabs are in sl->dead, or beyond; one more run takes them all */
-	irq_work_sync(&sl->irq);
+	arena_sync_irq_works(sl);
 	flush_work(&sl->work);
 	migrate_disable();
 	WARN_ON_ONCE(!llist_empty(&sl->dead));
