@@ -996,6 +996,40 @@ static void allocation_during_a_free(struct kunit *test)
 }
 
 /* Slabs and large objects behind the end of a short mapping go without its neighbour */
+/* Somebody else frees pages of which the last are in the range that is being freed */
+static unsigned int frees_in_the_window;
+
+static void free_in_the_window(struct bpf_arena *arena,
+			       void (*zap)(struct vm_area_struct *vma, void *data), void *data,
+			       bool drain)
+{
+	if (!frees_in_the_window++)
+		bpf_arena_free_pages(&arena->map, (void *)TEST_USER_START + 5 * PAGE_SIZE, 7);
+}
+
+static void free_that_ends_in_a_free(struct kunit *test)
+{
+	struct slab_ctx *ctx = ctx_of(test);
+	struct bpf_map *map = &ctx->arena->map;
+
+	/* A table of slots, or there is nothing to look at */
+	KUNIT_ASSERT_EQ(test, bpf_arena_prepare_alloc(ctx->arena, 64, 64), 0);
+	for (int i = 5; i < 20; i++) {
+		void *at = (void *)TEST_USER_START + i * PAGE_SIZE;
+
+		KUNIT_ASSERT_PTR_EQ(test, at,
+				    bpf_arena_alloc_pages_sleepable(map, at, 1, NUMA_NO_NODE, 0));
+	}
+	frees_in_the_window = 0;
+	kunit_activate_static_stub(test, arena_zap_mappings, free_in_the_window);
+	bpf_arena_free_pages(map, (void *)TEST_USER_START + 10 * PAGE_SIZE, 10);
+	kunit_deactivate_static_stub(test, arena_zap_mappings);
+
+	KUNIT_EXPECT_GE(test, frees_in_the_window, 1);
+	KUNIT_EXPECT_EQ(test, ctx->arena->nr_pages, 0);
+	KUNIT_EXPECT_EQ(test, is_range_tree_set(&ctx->arena->rt, 0, TEST_PAGES), 0);
+}
+
 static void short_mapping_has_a_neighbour(struct kunit *test)
 {
 	struct bpf_arena *arena = test_arena_create(512, 0, 0);
@@ -1200,6 +1234,7 @@ static struct kunit_case slab_cases[] = {
 	KUNIT_CASE(slabs_avoid_scratch),
 	KUNIT_CASE(free_pages_leaves_slabs_alone),
 	KUNIT_CASE(allocation_during_a_free),
+	KUNIT_CASE(free_that_ends_in_a_free),
 	KUNIT_CASE(short_mapping_has_a_neighbour),
 	KUNIT_CASE(user_space_sees_objects),
 	KUNIT_CASE(leaks_go_with_the_arena),
