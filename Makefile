@@ -12,7 +12,7 @@ export ARCH ARCHES FLAVOR FORCE CMD HOST_DIR MEM SMP TIMEOUT SUITE LINUX_VERSION
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test base kunit selftest selftest-upstream vm tree refresh kernel tools source setup lint clean distclean
+.PHONY: help run test base kunit selftest selftest-upstream models vm tree refresh kernel tools source setup lint clean distclean
 
 help: ## this text
 	@echo 'The two that matter:'
@@ -54,6 +54,9 @@ selftest: kernel tools ## the BPF tests
 
 selftest-upstream: kernel tools ## the arena tests of the tree itself (FLAVOR=base: on the unpatched kernel)
 	@vm/upstream.sh
+
+models: setup ## check the models of the lockless protocols, and that each of their mutants is caught
+	@vm/models.sh
 
 ifneq ($(HOST_DIR),)
 ifeq ($(wildcard $(HOST_DIR)/.),)

@@ -27,6 +27,9 @@
  *     slab, and its page can become something else.
  *  3. state[] is all CACHED before the slot points at it.
  *
+ * Modelled in tools/verification/arena_slab/: the state word in state.pml, deferred
+ * frees and their end in defer.pml. `make models` checks them.
+ *
  * Lock order: none is taken here. Links are read and written by whoever owns
  * the object in SLUB's sense: under list_lock, or with the list detached.
  * Contexts: everything but attach with @allow_spin, drain and detach may run in
@@ -127,7 +130,11 @@ void *slab_arena_get_link(struct kmem_cache *s, void *object)
 	struct arena_slab *as = slab_to_arena(s, virt_to_slab(object));
 	u16 state = READ_ONCE(as->state[arena_obj_index(s, as, object)]);
 
-	/* get_from_partial_node() may look at an object that is being taken */
+	/*
+	 * Who asks owns the object or holds the list_lock of a slab on the partial list,
+	 * and then it is free: others may push, but not take. A link that is none must
+	 * not lead out of the slab in any case.
+	 */
 	if ((state & ARENA_OBJ_TAG) != ARENA_OBJ_FREE || state >= as->objects)
 		return NULL;
 	return as->base + (size_t)state * s->size;
@@ -219,6 +226,11 @@ static void slab_arena_defer(struct arena_slab *as, unsigned int idx)
 	/*
 	 * Push only, and the consumer takes all by xchg: no ABA. The cmpxchg
 	 * orders the link before the head; pairs with the xchg there.
+	 *
+	 * Nothing gets lost: who finds the stack empty puts the slab on the list, and
+	 * until that is done nobody takes the stack, whose objects keep the slab. Who
+	 * finds the list empty queues the irq_work, after the llist_add(): a run that
+	 * has begun, and may have missed it, can be queued again.
 	 */
 	do {
 		WRITE_ONCE(as->state[idx], ARENA_OBJ_DEFERRED | head);
@@ -238,7 +250,8 @@ void slab_arena_deferred_work(struct irq_work *work)
 	/*
 	 * _safe: @next is read before the xchg that allows another push to use
 	 * the node again. Each object on the stack keeps the slab in use, so
-	 * nothing of it may be touched once the last one is freed.
+	 * nothing of it may be touched once the last one is freed. Two runs at a
+	 * time, on two CPUs, have lists of their own.
 	 */
 	llist_for_each_entry_safe(as, next, list, node) {
 		unsigned int idx = atomic_xchg(&as->defer_head, ARENA_OBJ_END);

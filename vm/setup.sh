@@ -17,6 +17,7 @@ PACKAGES=(
 	qemu-system-x86 qemu-system-arm			# VMs
 	busybox-static cpio gzip			# their initramfs
 	python3						# kunit.py
+	spin						# the models
 	ccache rsync xz-utils zstd util-linux
 	debian-archive-keyring				# the kernel source's signature
 )

@@ -43,6 +43,8 @@
  *    handler itself may run under a lock that printk() takes, or under the rq lock.
  *
  * Context of the handler: any, NMI included. It takes no lock and does not wait.
+ *
+ * Modelled in tools/verification/arena_slab/fault.pml (`make models`).
  */
 #include <linux/atomic.h>
 #include <linux/bpf.h>
@@ -231,6 +233,7 @@ void arena_faults_exit(struct bpf_arena *arena)
 	scoped_guard(spinlock, &arena_faults_lock)
 		latch_tree_erase(&f->node, &arena_faults_tree, &arena_faults_ops);
 	synchronize_rcu();
+	/* A second run of it may take longer: arena_slabs_destroy() waits for that as well */
 	irq_work_sync(&f->irq);
 }
 

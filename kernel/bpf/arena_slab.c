@@ -41,6 +41,10 @@
  *  3. Arena page with (u32)uaddr == 0 is never a slab nor part of a large object:
  *     programs take that pointer for NULL.
  *
+ * Modelled in tools/verification/arena_slab/ (`make models`): the slot table in
+ * slot.pml, the worker's stack of slots in large.pml, (a) to (e) in dying.pml and what
+ * (c) meets in munmap.pml, waiting for a drain in drain.pml, the end in teardown.pml.
+ *
  * Locks: see arena.h. Contexts: bpf_arena_slab_map() and _unmap(), the _nolock
  * functions and the kfuncs run in any context, NMI included; the rest may sleep.
  */
@@ -453,6 +457,11 @@ void bpf_arena_slab_unmap(struct arena_slab *as)
 {
 	struct arena_slabs *sl = as->cache->arena->slabs;
 
+	/*
+	 * In this order: irq_work and work item can be queued again as soon as a run has
+	 * begun, so the one that may have missed the slab is not the last. @as may be
+	 * gone by then, @sl is not: whoever gives slabs up is waited for before it goes.
+	 */
 	llist_add(&as->node, &sl->dead);
 	irq_work_queue(&sl->irq);
 }
