@@ -16,6 +16,7 @@
 #include <linux/kthread.h>
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
+#include <linux/pagemap.h>
 #include <linux/pgtable.h>
 #include <linux/sched/clock.h>
 #include <linux/uaccess.h>
@@ -351,6 +352,50 @@ static void map_free_has_its_objcg(struct kunit *test)
 }
 #endif
 
+/* ---- a page that is freed while a user fault maps it ---- */
+
+/*
+ * What mm does with a page that the handler returns: lock it, give our reference to the
+ * PTE, unlock it. In between another CPU takes the PTE away and frees the page.
+ */
+static void page_is_freed_under_a_fault(struct kunit *test)
+{
+	struct page_ctx *ctx = test->priv;
+	unsigned long addr = test_arena_mmap(test, ctx->arena);
+	void *at = (void *)addr + PAGE_SIZE;
+	struct mm_struct *mm = current->mm;
+	u64 val = 0;
+
+	/* A neighbour's PTE, for the page table that the fault needs */
+	KUNIT_ASSERT_EQ(test, put_user(1, (u64 __user *)addr), 0);
+	KUNIT_ASSERT_PTR_EQ(test, at, bpf_arena_alloc_pages_sleepable(ctx->map, at, 1,
+								       NUMA_NO_NODE, 0));
+	mmap_read_lock(mm);
+	{
+		struct vm_fault vmf = {
+			.vma = vma_lookup(mm, addr),
+			.address = addr + PAGE_SIZE,
+			.real_address = addr + PAGE_SIZE,
+			.pgoff = 1,
+			.flags = FAULT_FLAG_USER,
+			.pmd = pmd_off(mm, addr),
+		};
+		vm_fault_t ret = vmf.vma->vm_ops->fault(&vmf);
+
+		if (!ret) {
+			lock_page(vmf.page);
+			ret = finish_fault(&vmf);
+		}
+		KUNIT_EXPECT_FALSE(test, ret & VM_FAULT_ERROR);
+	}
+	mmap_read_unlock(mm);
+	KUNIT_EXPECT_EQ(test, get_user(val, (u64 __user *)at), 0);
+
+	/* A page that is still locked when it is freed is a bad page, says the kernel */
+	bpf_arena_free_pages(ctx->map, (void *)addr, 2);
+	KUNIT_EXPECT_NULL(test, vmalloc_to_page(test_arena_kaddr(ctx->arena, (unsigned long)at)));
+}
+
 static int page_init(struct kunit *test)
 {
 	struct page_ctx *ctx = kunit_kzalloc(test, sizeof(*ctx), GFP_KERNEL);
@@ -388,6 +433,7 @@ static struct kunit_case page_cases[] = {
 	KUNIT_CASE(deferred_free_flushes_before_reuse),
 	KUNIT_CASE(scratch_is_flushed_before_reuse),
 	KUNIT_CASE(page_that_came_in_between_is_no_fault),
+	KUNIT_CASE(page_is_freed_under_a_fault),
 #ifdef CONFIG_MEMCG
 	KUNIT_CASE(map_free_has_its_objcg),
 #endif
