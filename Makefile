@@ -8,11 +8,11 @@ else
 ARCHES := x86_64 arm64
 endif
 ARCH ?= x86_64
-export ARCH ARCHES FLAVOR FORCE CMD HOST_DIR MEM SMP TIMEOUT SUITE LINUX_VERSION LINUX_SRC
+export ARCH ARCHES FLAVOR FORCE CMD DURATION HOST_DIR MEM SEED SMP TIMEOUT SUITE LINUX_VERSION LINUX_SRC
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test base kunit selftest selftest-upstream models vm tree refresh kernel tools source setup lint clean distclean
+.PHONY: help run test base kunit selftest selftest-upstream torture models vm tree refresh kernel tools source setup lint clean distclean
 
 help: ## this text
 	@echo 'The two that matter:'
@@ -57,6 +57,9 @@ selftest-upstream: kernel tools ## the arena tests of the tree itself (FLAVOR=ba
 
 models: setup ## check the models of the lockless protocols, and that each of their mutants is caught
 	@vm/models.sh
+
+torture: kernel tools ## hostile programs against the allocator, for DURATION=60 seconds [SEED=]
+	@vm/torture.sh
 
 ifneq ($(HOST_DIR),)
 ifeq ($(wildcard $(HOST_DIR)/.),)

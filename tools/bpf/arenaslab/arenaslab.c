@@ -5,6 +5,7 @@
  *	arenaslab tasks		an object a task, kept by tracing programs, read
  *				through mmap
  *	arenaslab stat		what the slab did, for every arena of the system
+ *	arenaslab torture	hostile programs and processes, and a verdict
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -15,6 +16,7 @@
 static const char usage[] =
 "Usage: arenaslab tasks [-i SECONDS] [-c COUNT] [-n ROWS] [-m MIB] [--json]\n"
 "       arenaslab stat [--json]\n"
+"       arenaslab torture [-d SECONDS] [-s SEED] [-t TASKS] [-x FACTOR] [-w PART]...\n"
 "\n"
 "tasks  Count switches and run time of every task: tracing programs keep an object\n"
 "       a task in a BPF arena, and this program reads it there, without a system call.\n"
@@ -28,6 +30,17 @@ static const char usage[] =
 "\n"
 "stat   Print the slab caches of every arena, and what became of bad frees.\n"
 "  -j, --json              one JSON object\n"
+"\n"
+"torture  Allocate and free from every context while everything is overwritten, freed\n"
+"       twice, unmapped, killed and unplugged. In a virtual machine: it plugs CPUs,\n"
+"       attaches a scheduler, and a kernel with a defect may not survive it.\n"
+"  -d, --duration SECONDS  (default 60)\n"
+"  -s, --seed SEED         the same operations as that time (default: a random one)\n"
+"  -t, --tasks TASKS       of each of two kinds, for each of three arenas (default: one\n"
+"                          for two CPUs)\n"
+"  -x, --slow FACTOR       the kernel is so many times slower: wait longer\n"
+"  -w, --without PART      map, scribble, kill, sched, shrink, hotplug, irq or trace\n"
+"  -v, --verbose           what libbpf and the verifier say\n"
 "\n"
 "Exit status: 0, 1 when something failed, 2 when the command line is wrong.\n";
 
@@ -134,7 +147,7 @@ int finish_output(void)
 int main(int argc, char **argv)
 {
 	if (argc < 2)
-		return usage_error("what to do is missing: tasks or stat");
+		return usage_error("what to do is missing: tasks, stat or torture");
 	if (!strcmp(argv[1], "-h") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "help")) {
 		fputs(usage, stdout);
 		return finish_output();
@@ -149,5 +162,7 @@ int main(int argc, char **argv)
 		return cmd_tasks(argc - 1, argv + 1);
 	if (!strcmp(argv[1], "stat"))
 		return cmd_stat(argc - 1, argv + 1);
+	if (!strcmp(argv[1], "torture"))
+		return cmd_torture(argc - 1, argv + 1);
 	return usage_error("there is no subcommand '%s'", argv[1]);
 }
