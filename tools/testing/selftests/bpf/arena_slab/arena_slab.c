@@ -27,7 +27,7 @@
 
 static const struct test *const user_tests[] = {
 	share_tests, mapping_tests, fault_tests, context_tests, sched_tests, growth_tests,
-	teardown_tests,
+	inject_tests, hostile_tests, teardown_tests,
 };
 
 enum action { COUNT, LIST, RUN };

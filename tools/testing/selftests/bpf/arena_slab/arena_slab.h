@@ -52,6 +52,8 @@ extern const struct test context_tests[];
 extern const struct test growth_tests[];
 extern const struct test teardown_tests[];
 extern const struct test sched_tests[];
+extern const struct test inject_tests[];
+extern const struct test hostile_tests[];
 
 /* -b teardown, bench.c; 0 or 1 */
 int bench_teardown(void);

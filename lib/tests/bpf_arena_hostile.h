@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What bpf_arena_hostile and bpf_arena_context share: a test's arenas and caches, and the
+ * books that are checked when it is done.
+ *
+ * check_books(): SLUB's count of a slab is the number of its live objects, every other
+ * object is on its free list once, and nothing but slabs, large objects and the pages
+ * that are told is counted in the arena.
+ */
+#ifndef LIB_TESTS_BPF_ARENA_HOSTILE_H
+#define LIB_TESTS_BPF_ARENA_HOSTILE_H
+
+#include <linux/bpf_arena_slab.h>
+#include <linux/irq_work.h>
+#include <linux/kthread.h>
+#include <linux/mm.h>
+#include <linux/vmalloc.h>
+#include "../../kernel/bpf/arena.h"
+#include "bpf_arena_kunit.h"
+#include "../../mm/slab.h"
+
+#define TEST_PAGES	256
+#define MAX_ARENAS	8
+#define MAX_CACHES	4
+
+/* The kfunc; only BTF knows it */
+void bpf_arena_free_pages(void *p__map, void *ptr__ign, u32 page_cnt);
+
+struct hostile_ctx {
+	struct bpf_arena *arena[MAX_ARENAS];
+	struct bpf_prog *prog;
+	struct bpf_arena_cache *cache[MAX_CACHES];
+};
+
+static inline struct hostile_ctx *ctx_of(struct kunit *test)
+{
+	return test->priv;
+}
+
+static inline struct bpf_arena *arena_of(struct kunit *test, u32 pages, u64 start)
+{
+	struct hostile_ctx *ctx = ctx_of(test);
+	int i = 0;
+
+	while (ctx->arena[i])
+		KUNIT_ASSERT_LT(test, ++i, MAX_ARENAS);
+	ctx->arena[i] = test_arena_create(pages, start, 0);
+	KUNIT_ASSERT_NOT_NULL(test, ctx->arena[i]);
+	return ctx->arena[i];
+}
+
+static inline struct bpf_arena_cache *cache_of(struct kunit *test, struct bpf_arena *arena,
+					       unsigned int size)
+{
+	struct hostile_ctx *ctx = ctx_of(test);
+	int i = 0;
+
+	while (ctx->cache[i])
+		KUNIT_ASSERT_LT(test, ++i, MAX_CACHES);
+	ctx->cache[i] = bpf_arena_cache_create(&arena->map, "kunit", size, 0, 0);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, ctx->cache[i]);
+	return ctx->cache[i];
+}
+
+/* As a program that may not sleep calls the kfuncs */
+static inline void *prog_alloc(struct kunit *test, struct bpf_arena *arena, u32 size)
+{
+	return bpf_arena_alloc_non_sleepable(&arena->map, size, ctx_of(test)->prog->aux);
+}
+
+static inline void prog_free(struct kunit *test, struct bpf_arena *arena, void *ptr)
+{
+	bpf_arena_free_non_sleepable(&arena->map, ptr, ctx_of(test)->prog->aux);
+}
+
+static inline void *page_at(struct bpf_arena *arena, void *uaddr)
+{
+	return bpf_arena_alloc_pages_sleepable(&arena->map, uaddr, 1, NUMA_NO_NODE, 0);
+}
+
+static inline void *kaddr_of(struct bpf_arena *arena, const void *uaddr)
+{
+	return test_arena_kaddr(arena, (u64)(long)uaddr);
+}
+
+static inline u32 offset_of(struct bpf_arena *arena, const void *kaddr)
+{
+	return (unsigned long)kaddr - bpf_arena_get_kern_vm_start(arena) -
+	       (u32)arena->user_vm_start;
+}
+
+static inline long counter(struct bpf_arena *arena, enum arena_counter nr)
+{
+	return arena->slabs ? atomic_long_read(&arena->slabs->counters[nr]) : 0;
+}
+
+static inline u64 frees_of(struct bpf_arena_cache *c)
+{
+	u64 frees = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		frees += per_cpu_ptr(c->stats, cpu)->frees;
+	return frees;
+}
+
+static inline bool is_filled(const void *p, int c, size_t size)
+{
+	return !memchr_inv(p, c, size);
+}
+
+static inline struct arena_slab *slab_at(struct bpf_arena *arena, u32 pgoff)
+{
+	unsigned long slot = arena_slot(arena, pgoff);
+
+	return arena_slot_is_slab(slot) ? (struct arena_slab *)slot : NULL;
+}
+
+/* ---- the books ---- */
+
+/* All deferred frees are done, all pages that were given up are gone */
+static inline void settle(struct bpf_arena *arena)
+{
+	struct arena_slabs *sl = arena->slabs;
+	struct bpf_arena_cache *c;
+
+	if (!sl)
+		return;
+	mutex_lock(&sl->lock);
+	list_for_each_entry(c, &sl->caches, list)
+		irq_work_sync(&c->deferred_work);
+	mutex_unlock(&sl->lock);
+	for (int i = 0; i < 2; i++) {
+		irq_work_sync(&sl->irq);
+		flush_work(&sl->work);
+	}
+	irq_work_sync(&arena->free_irq);
+	flush_work(&arena->free_work);
+}
+
+/* All that is not live is on the free list of its slab, or gone with its page */
+static inline void flush_all(struct bpf_arena *arena)
+{
+	struct arena_slabs *sl = arena->slabs;
+	struct bpf_arena_cache *c;
+
+	settle(arena);
+	if (!sl)
+		return;
+	mutex_lock(&sl->lock);
+	list_for_each_entry(c, &sl->caches, list)
+		kmem_cache_shrink(c->s);
+	mutex_unlock(&sl->lock);
+	settle(arena);
+}
+
+/* Is every object of a slab that is not live on its free list, and there once? */
+static inline bool free_list_is_whole(struct arena_slab *as, unsigned int live)
+{
+	DECLARE_BITMAP(seen, PAGE_SIZE / ARENA_OBJ_MIN_SIZE) = {};
+	void *object = as->slab->freelist;
+	unsigned int nr = 0;
+
+	while (object) {
+		unsigned long offset = object - as->base;
+		unsigned int idx = offset / as->cache->size;
+		u16 state;
+
+		if (offset % as->cache->size || idx >= as->objects || test_and_set_bit(idx, seen))
+			return false;
+		state = as->state[idx];
+		if ((state & ARENA_OBJ_TAG) != ARENA_OBJ_FREE)
+			return false;
+		state &= ARENA_OBJ_INDEX;
+		object = state == ARENA_OBJ_END ? NULL : as->base + state * as->cache->size;
+		nr++;
+	}
+	return nr == as->objects - live;
+}
+
+/* Returns how many objects of slabs live; @ordinary pages are not of slabs or large objects */
+static inline unsigned int check_books(struct kunit *test, struct bpf_arena *arena, u64 ordinary)
+{
+	unsigned int all = 0, wrong_inuse = 0, wrong_list = 0, empty = 0, unmapped = 0;
+	u64 pages = ordinary;
+
+	flush_all(arena);
+	for (u32 pgoff = 0; arena->slabs && pgoff < arena->slabs->slots->nr_pages; pgoff++) {
+		unsigned long slot = arena_slot(arena, pgoff), kind = slot & ARENA_SLOT_KIND;
+		struct arena_slab *as = slab_at(arena, pgoff);
+		unsigned int live = 0;
+
+		if (!arena_slot_ptr(arena->slabs->slots, pgoff)) {
+			pgoff |= ARENA_LEAF_SLOTS - 1;
+			continue;
+		}
+		pages += kind == ARENA_SLOT_LARGE || kind == ARENA_SLOT_LARGE_TAIL || as;
+		if (!as)
+			continue;
+		for (unsigned int i = 0; i < as->objects; i++)
+			live += as->state[i] == ARENA_OBJ_LIVE;
+		all += live;
+		empty += !live;
+		wrong_inuse += as->slab->inuse != live || as->slab->objects != as->objects;
+		wrong_list += !free_list_is_whole(as, live);
+		unmapped += vmalloc_to_page((void *)as->kaddr) != (struct page *)as->slab;
+	}
+	KUNIT_EXPECT_EQ(test, wrong_inuse, 0);
+	KUNIT_EXPECT_EQ(test, wrong_list, 0);
+	KUNIT_EXPECT_EQ(test, empty, 0);
+	KUNIT_EXPECT_EQ(test, unmapped, 0);
+	KUNIT_EXPECT_EQ(test, arena->nr_pages, pages);
+	return all;
+}
+
+/* No slab and no large object is left, and all of the arena but @ordinary pages is free */
+static inline void expect_empty(struct kunit *test, struct bpf_arena *arena, u64 ordinary)
+{
+	KUNIT_EXPECT_EQ(test, check_books(test, arena, ordinary), 0);
+	KUNIT_EXPECT_EQ(test, counter(arena, ARENA_SLABS_MAPPED),
+			counter(arena, ARENA_SLABS_FREED));
+	KUNIT_EXPECT_EQ(test, counter(arena, ARENA_LARGE_ALLOCS),
+			counter(arena, ARENA_LARGE_FREES));
+	KUNIT_EXPECT_EQ(test, arena->nr_pages, ordinary);
+}
+
+static inline void give(struct bpf_arena_cache *c, void *p, unsigned int i)
+{
+	i & 1 ? bpf_arena_cache_free_nolock(c, p) : bpf_arena_cache_free(c, p);
+}
+
+static inline struct task_struct *other_cpu(struct kunit *test, int (*fn)(void *), void *data)
+{
+	struct task_struct *t;
+
+	if (num_online_cpus() < 2)
+		kunit_skip(test, "needs two CPUs");
+	t = kthread_create(fn, data, "arena-hostile");
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, t);
+	get_task_struct(t);
+	set_cpus_allowed_ptr(current, cpumask_of(cpumask_nth(0, cpu_online_mask)));
+	kthread_bind(t, cpumask_nth(1, cpu_online_mask));
+	wake_up_process(t);
+	return t;
+}
+
+static inline int hostile_init(struct kunit *test)
+{
+	struct hostile_ctx *ctx = kunit_kzalloc(test, sizeof(*ctx), GFP_KERNEL);
+	struct bpf_arena *none;
+
+	if (!ctx)
+		return -ENOMEM;
+	/* Any will do, and it is never run: it is who reports go to */
+	none = test_arena_create(1, TEST_USER_START, 0);
+	if (!none)
+		return -ENOMEM;
+	ctx->prog = test_arena_prog(test, none, test_arena_touch, 0);
+	ctx->prog->aux->arena = NULL;
+	test_arena_destroy(none);
+	test->priv = ctx;
+	return 0;
+}
+
+static inline bool cache_exists(const char *prefix)
+{
+	struct kmem_cache *s;
+	bool found = false;
+
+	mutex_lock(&slab_mutex);
+	list_for_each_entry(s, &slab_caches, list)
+		found |= str_has_prefix(s->name, prefix) != 0;
+	mutex_unlock(&slab_mutex);
+	return found;
+}
+
+static inline void hostile_exit(struct kunit *test)
+{
+	struct hostile_ctx *ctx = test->priv;
+
+	if (!ctx)
+		return;
+	for (int i = 0; i < MAX_CACHES; i++)
+		bpf_arena_cache_destroy(ctx->cache[i]);
+	for (int i = 0; i < MAX_ARENAS; i++) {
+		struct bpf_arena *arena = ctx->arena[i];
+
+		if (!arena)
+			continue;
+		/* The worker drops the references of the caches; a mapping's may lag behind */
+		for (int n = 0; n < 100 && atomic64_read(&arena->map.refcnt) > 1; n++)
+			msleep(20);
+		KUNIT_EXPECT_EQ(test, atomic64_read(&arena->map.refcnt), 1);
+		test_arena_destroy(arena);
+	}
+	test_arena_prog_free(ctx->prog);
+	KUNIT_EXPECT_FALSE(test, cache_exists("kunit:"));
+	KUNIT_EXPECT_FALSE(test, cache_exists("arena:"));
+}
+
+#endif
