@@ -112,6 +112,7 @@ static struct shared {
 	volatile int stop;		/* no operation any more */
 	volatile int running;		/* the body has begun */
 	volatile int done;		/* it has ended, and has said all it has to say */
+	int plug_lock;			/* see lock_plugs() */
 	volatile __u64 ops, nulls, refused;
 	__u64 killed, maps, forks, faults, writes, scans, shrinks, drops, plugs;
 	__u64 sched_rounds, sched_frees, sched_cmasks;
@@ -156,6 +157,24 @@ static void note(const char *fmt, ...)
 static void add(__u64 *counter, __u64 n)
 {
 	__sync_fetch_and_add(counter, n);
+}
+
+/*
+ * No CPU is plugged while a scheduler is attached or detached: with somebody who makes a
+ * memory cgroup at the same time, three is a deadlock that has nothing to do with arenas.
+ * mkdir() has cgroup_mutex and wants cpu_hotplug_lock, for a static key; the CPU has that
+ * one and waits for a kworker's thread, whose fork wants scx_fork_rwsem; sched_ext has
+ * that one and wants cgroup_mutex.
+ */
+static void lock_plugs(void)
+{
+	while (__sync_lock_test_and_set(&shared->plug_lock, 1))
+		usleep(1000);
+}
+
+static void unlock_plugs(void)
+{
+	__sync_lock_release(&shared->plug_lock);
 }
 
 static struct progress *new_progress(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -1358,9 +1377,11 @@ static bool sched_round(struct progress *p, __u64 *rng)
 		return false;
 	}
 	id = map_id(skel);
+	lock_plugs();
 	skel->links.torture_ops = bpf_map__attach_struct_ops(skel->maps.torture_ops);
+	unlock_plugs();
 	if (!skel->links.torture_ops) {
-		/* CPUs that come and go meanwhile are a reason to try again */
+		/* A CPU that came or went since it was loaded is a reason to try again */
 		usleep(200000);
 		torture_bpf__destroy(skel);
 		return true;
@@ -1388,10 +1409,12 @@ static bool sched_round(struct progress *p, __u64 *rng)
 	add(&shared->sched_frees, frees);
 	add(&shared->sched_cmasks, skel->bss->nr_cmasks);
 	add(&shared->sched_rounds, 1);
+	lock_plugs();
 	bpf_link__destroy(skel->links.torture_ops);
 	skel->links.torture_ops = NULL;
 	if (!WAIT_FOR(20, sched_state_is("disabled")))
 		blame("the scheduler is still there 20 s after it was detached");
+	unlock_plugs();
 	torture_bpf__destroy(skel);
 	return true;
 }
@@ -1454,9 +1477,13 @@ static int shrinker(const char *unused)
 static int set_online(int cpu, bool online)
 {
 	char path[64];
+	int err;
 
 	snprintf(path, sizeof(path), SYSFS_CPU "/cpu%d/online", cpu);
-	return write_text(path, online ? "1" : "0");
+	lock_plugs();
+	err = write_text(path, online ? "1" : "0");
+	unlock_plugs();
+	return err;
 }
 
 static int plugger(const char *unused)

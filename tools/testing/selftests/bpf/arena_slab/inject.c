@@ -232,6 +232,9 @@ static void stop_ledger(void)
 	nr_symbols = 0;
 }
 
+/* How many entries are ours, as first_entry() has found out */
+static unsigned int nr_entries;
+
 /* The first of our entries, or NULL; with @clear all entries go */
 static const char *first_entry(bool clear)
 {
@@ -243,6 +246,7 @@ static const char *first_entry(bool clear)
 
 	/* Or else to read it changes it, and there is no end */
 	*watched = 0;
+	nr_entries = 0;
 	while (!bpf_map_get_next_key(fd, prev, &key)) {
 		if (clear) {
 			bpf_map_delete_elem(fd, &key);
@@ -252,12 +256,13 @@ static const char *first_entry(bool clear)
 		if (!bpf_map_lookup_elem(fd, &key, &site)) {
 			const char *name = symbol_of(site);
 
-			for (size_t i = 0; i < ARRAY_SIZE(ours) && !found; i++) {
-				if (!strncmp(name, ours[i], strlen(ours[i])))
-					found = name;
+			for (size_t i = 0; i < ARRAY_SIZE(ours); i++) {
+				if (!strncmp(name, ours[i], strlen(ours[i]))) {
+					found = found ?: name;
+					nr_entries++;
+					break;
+				}
 			}
-			if (found)
-				break;
 		}
 		prev = &key;
 	}
@@ -299,10 +304,13 @@ static int check_ledger(const char *op)
 	if (!WAIT_FOR(20, !slab_cache_exists("arena:") && !slab_cache_exists("scx_cmask:")))
 		return FAIL("%s: there are caches of arenas left", op);
 	if (!WAIT_FOR(5, !first_entry(false))) {
-		if (ledger_misses() != misses_before)
-			return AGAIN;
+		__u64 misses = ledger_misses() - misses_before;
+
 		left = first_entry(false);
-		return FAIL("%s: what %s allocated is still there", op, left ?: "somebody");
+		printf("# %s: what %s allocated is still there, %u of ours, %llu frees missed\n", op,
+		       left ?: "somebody", nr_entries, misses);
+		/* Each free that was missed leaves one behind, at most */
+		return nr_entries <= misses ? AGAIN : FAIL("%s leaks", op);
 	}
 	CHECK_EQ(VAR(ledger, __u64, "nr_lost"), 0);
 	return 0;
