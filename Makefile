@@ -12,7 +12,7 @@ export ARCH ARCHES FLAVOR FORCE CMD DURATION HOST_DIR MEM SEED SMP TIMEOUT SUITE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test base kunit selftest selftest-upstream torture models vm tree refresh kernel tools source setup lint clean distclean
+.PHONY: help run test matrix base kunit selftest selftest-upstream torture models vm tree refresh kernel tools source setup lint clean distclean
 
 help: ## this text
 	@echo 'The two that matter:'
@@ -24,8 +24,8 @@ help: ## this text
 	@echo
 	@echo 'Variables:'
 	@echo '  ARCH=x86_64|arm64   default x86_64; test without it does both'
-	@echo '  FLAVOR=debug|fp|base  a kernel of its own (vm/config/flavor/): with lockdep and KASAN,'
-	@echo '                      x86_64 without ORC (KUnit only), without our patches (see make base)'
+	@echo '  FLAVOR=name         another kernel, or other arguments for it (vm/flavors.list):'
+	@awk -F ' *[|] *' '/^[a-z0-9]+ *[|]/ && $$1 != "default" { f = f (f ? ", " : "") $$1 } END { print "                      " f }' vm/flavors.list
 	@echo "  CMD='...'           what make vm runs instead of a shell; make itself can only say 2 for a"
 	@echo "                      command that failed, vm/boot.sh -c '...' ends with the command's status"
 	@echo '  HOST_DIR=path       a folder of this machine, at /host in the VM'
@@ -42,6 +42,9 @@ run: kernel tools ## the demonstration, in the VM
 
 test: ## KUnit, selftests and a short demonstration (both architectures, or ARCH)
 	@vm/test.sh $(ARCHES)
+
+matrix: ## the tests of every flavor in vm/flavors.list, and a table (hours, if nothing is built)
+	@vm/matrix.sh
 
 base: ## the tests of vm/base.list fail on the kernel without our patches (both, or ARCH)
 	@vm/base.sh $(ARCHES)

@@ -4,7 +4,7 @@
 # Configure and build the composed tree for one architecture, and print the path
 # of the image. The tree is not written to (O=).
 #
-# Usage: [ARCH=x86_64|arm64] [FLAVOR=debug|base|fp] vm/kernel.sh
+# Usage: [ARCH=x86_64|arm64] [FLAVOR=] vm/kernel.sh
 
 # shellcheck source=vm/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -20,7 +20,7 @@ CCACHE=
 
 kmake() {
 	make -C "$TREE" O="$OUT" ARCH="$ARCH" CROSS_COMPILE="$CROSS" \
-		CC="${CCACHE}${CROSS}gcc" HOSTCC="${CCACHE}gcc" "$@"
+		CC="${CCACHE}${CROSS}gcc" HOSTCC="${CCACHE}gcc" "${MAKE_VARIABLES[@]}" "$@"
 }
 
 fragments() {
@@ -32,10 +32,11 @@ fragments() {
 	else
 		say "without vm/config/arena_slab.config: there is no mm/Kconfig.patch yet"
 	fi
-	[ -z "$FLAVOR" ] || printf '%s\n' "flavor/$FLAVOR"
+	[ "$BUILD" = "$CACHE/build/$ARCH" ] || printf '%s\n' "flavor/$FLAVOR"
 }
 
-# A fragment as kconfig reads it: without the reasons behind the options.
+# A fragment as kconfig reads it: without the reasons behind the options. What else a
+# flavor has for make, flavor/NAME.make, is written in the same way.
 plain() {
 	sed -E 's/[[:space:]]+#.*//; /^#/d; /^$/d' "$1"
 }
@@ -92,7 +93,7 @@ configure() {
 		for f in "${frags[@]}"; do cat "$VM/config/$f.config"; done
 		grep -E '^base|Kconfig' "$MANIFEST"
 		"${CROSS}gcc" --version
-		printf '%s\n' "$CCACHE" "$(pahole --version)"
+		printf '%s\n' "$CCACHE" "$(pahole --version)" "${MAKE_VARIABLES[@]}"
 	} | hash)
 	CONFIG_ID=$id
 	[ -f "$BUILD/.config" ] && is_done "$BUILD/.arena-config" "$id" && return
@@ -118,6 +119,11 @@ build() {
 	step "build the kernel ($NAME)" "kernel-$NAME" kmake -j"$JOBS" "${IMAGE##*/}"
 	mark_done "$BUILD/.arena-build" "$id"
 }
+
+MAKE_VARIABLES=()
+if [ -f "$VM/config/flavor/$FLAVOR.make" ]; then
+	mapfile -t MAKE_VARIABLES < <(plain "$VM/config/flavor/$FLAVOR.make")
+fi
 
 "$VM/setup.sh"
 ! command -v ccache >/dev/null || CCACHE='ccache '

@@ -54,6 +54,7 @@ shown() {
 # has a tree of its own: the pristine kernel with those of our files only, which
 # shows what the kernel does without the rest.
 FLAVOR=${FLAVOR:-}
+[ "$FLAVOR" != default ] || FLAVOR=
 TREE=$CACHE/tree
 FILES_LIST=
 if [ -n "$FLAVOR" ] && [ -f "$VM/config/flavor/$FLAVOR.files" ]; then
@@ -82,24 +83,30 @@ arch_setup() {
 		die -2 "ARCH=$ARCH: there are x86_64 and arm64"
 		;;
 	esac
-	if [ -n "$FLAVOR" ] && ! [ -f "$VM/config/flavor/$FLAVOR.config" ]; then
-		die -2 "FLAVOR=$FLAVOR: there is no vm/config/flavor/$FLAVOR.config"
-	fi
+	flavor_setup
 	NAME=$ARCH${FLAVOR:+-$FLAVOR}
-	BUILD=$CACHE/build/$NAME
-	# The same programs on another kernel: base has not got what their
-	# vmlinux.h is to have, fp has no BTF at all.
-	case $FLAVOR in
-	base | fp) TOOLS=$CACHE/tools/$ARCH ;;
-	*) TOOLS=$CACHE/tools/$NAME ;;
-	esac
+	BUILD=$CACHE/build/$ARCH
+	TOOLS=$CACHE/tools/$ARCH
+	if [ -n "$FLAVOR" ] && [ -f "$VM/config/flavor/$FLAVOR.config" ]; then
+		BUILD=$CACHE/build/$NAME
+		# The same programs where none is loaded, or by another kernel's tests
+		[[ " $TESTS " != *' bpf '* ]] || TOOLS=$CACHE/tools/$NAME
+	fi
 	IMAGE=$BUILD/$IMAGE
-	# How much longer the VM may take, and how much more memory it has
-	case $FLAVOR in
-	debug) SLOW=4 MEM=${MEM:-4G} ;;
-	*) SLOW=1 MEM=${MEM:-2G} ;;
-	esac
 	export ARCH FLAVOR MEM
+}
+
+# The line of vm/flavors.list that is FLAVOR's.
+flavor_setup() {
+	local line name arches mem
+
+	line=$(awk -F ' *[|] *' -v OFS='|' -v name="${FLAVOR:-default}" \
+		'$1 == name { $1 = $1; print }' "$VM/flavors.list")
+	IFS='|' read -r name arches TESTS SLOW mem KERNEL_ARGS WHY <<<"$line"
+	[ -n "$name" ] ||
+		die -2 "FLAVOR=$FLAVOR: there is no such line in vm/flavors.list"
+	[[ " $arches " == *" $ARCH "* ]] || die -2 "FLAVOR=$FLAVOR is for $arches, not for ARCH=$ARCH"
+	MEM=${MEM:-$mem}
 }
 
 # The folder of this run's logs; scripts that are called by others share it.

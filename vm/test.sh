@@ -4,8 +4,7 @@
 # Build and test everything: the kernel, the tools, KUnit, the BPF tests and a
 # short demonstration, one architecture after the other. What cannot be built or
 # run counts as failed, and the rest goes on. The very last line, alone, is
-# "N passed, N failed, N skipped". A flavour without BTF runs KUnit only, since no
-# BPF program can be loaded from a file there.
+# "N passed, N failed, N skipped". What is run on a FLAVOR stands in vm/flavors.list.
 #
 # Usage: [FLAVOR=] vm/test.sh [x86_64|arm64]...
 
@@ -77,17 +76,47 @@ build() {
 	return 1
 }
 
+# Nothing of the option is left in a kernel without it, and our tool says what is missing.
+is_absent() {
+	local said=$ARENA_SLAB_RUN/output-absent-$NAME.log
+
+	"$VM/boot.sh" -s -n "absent-$NAME" -c \
+		'if grep -E "slab_arena_|bpf_arena_(cache|alloc$|free$)" /proc/kallsyms; then exit 3; fi; arenaslab stat 2>&1' && return 1
+	grep -q '^arenaslab: .*CONFIG_SLAB_BPF_ARENA' "$said" && return
+	sed 's/^/    /' "$said" | head -n 5
+	return 1
+}
+
+# An option that is offered and not chosen has a line in .config.
+is_hidden() {
+	! grep 'CONFIG_SLAB_BPF_ARENA\>' "$BUILD/.config"
+}
+
+# The kind is a word of vm/flavors.list.
+run_tests() {
+	case $1 in
+	kunit) suite "KUnit $NAME" "$VM/kunit.sh" ;;
+	bpf) suite "BPF tests $NAME" "$VM/selftest.sh" ;;
+	demo)
+		say "demonstration ($NAME): boot"
+		suite "demonstration $NAME" one "$VM/boot.sh" -n "demo-$NAME" -c 'ROUNDS=2 demo'
+		;;
+	absent) suite "absent $NAME" one is_absent ;;
+	hidden) suite "hidden $NAME" one is_hidden ;;
+	objects) suite "objects $NAME" "$VM/objects.sh" ;;
+	*) die "vm/flavors.list: there are no tests by the name of $1" ;;
+	esac
+}
+
 for arch in "$@"; do
 	ARCH=$arch
 	arch_setup
 	say "== $NAME"
 	build "kernel $NAME" "$VM/kernel.sh" || continue
 	build "tools $NAME" "$VM/user.sh" || continue
-	suite "KUnit $NAME" "$VM/kunit.sh" || true
-	grep -q '^CONFIG_DEBUG_INFO_BTF=y' "$BUILD/.config" || continue
-	suite "BPF tests $NAME" "$VM/selftest.sh" || true
-	say "demonstration ($NAME): boot"
-	suite "demonstration $NAME" one "$VM/boot.sh" -n "demo-$NAME" -c 'ROUNDS=2 demo' || true
+	for tests in $TESTS; do
+		run_tests "$tests" || true
+	done
 done
 
 if [ ${#trouble[@]} -gt 0 ]; then

@@ -4,7 +4,7 @@
 # User space for one architecture: bpftool (for this machine), libbpf, vmlinux.h,
 # scx_qmap, our tools and selftests, and the VM's image with them.
 #
-# Usage: [ARCH=x86_64|arm64] [FLAVOR=debug] vm/user.sh
+# Usage: [ARCH=x86_64|arm64] [FLAVOR=] vm/user.sh
 
 # shellcheck source=vm/lib.sh
 . "$(dirname "$0")/lib.sh"

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Run the tests on a kernel that counts its lines (FLAVOR=gcov), and print how many of
+# those of vm/config/flavor/gcov.make were reached, with the ones that were not. KUnit
+# is one boot; each further one is a command in the VM. Their counts are added up.
+#
+# Usage: vm/coverage.sh [COMMAND]...	(default: the BPF tests, a fuzzer's and a
+#					stress tool's minute)
+
+export FLAVOR=gcov
+# shellcheck source=vm/lib.sh
+. "$(dirname "$0")/lib.sh"
+arch_setup
+run_setup
+
+[ $# -gt 0 ] || set -- arena_slab
+[ -f "$IMAGE" ] || die "there is no kernel for $NAME yet: make kernel FLAVOR=$FLAVOR"
+GCOV=${CROSS}gcov
+GCOV_TOOL=${CROSS}gcov-tool
+command -v "$GCOV" >/dev/null || GCOV=gcov
+OUT=$ARENA_SLAB_RUN/coverage
+mkdir -p "$OUT"
+
+# The counters are files that can be read once the guest's command is done.
+# shellcheck disable=SC2016 # the guest's shell expands it
+COLLECT='cd /sys/kernel/debug/gcov && find . -name "*.gcda" | while read -r f; do mkdir -p "/host/$(dirname "$f")"; cat "$f" >"/host/$f"; done'
+
+rc=0
+n=0
+for command in kunit "$@"; do
+	n=$((n + 1))
+	mkdir -p "$OUT/$n"
+	say "coverage: $command"
+	args=()
+	[ "$command" != kunit ] || args=(-a kunit.autorun=1)
+	[ "$command" != kunit ] || command=true
+	HOST_DIR=$OUT/$n TIMEOUT=${TIMEOUT:-1800} "$VM/boot.sh" -s -n "coverage-$n" "${args[@]}" \
+		-c "$command; rc=\$?; $COLLECT; exit \$rc" || rc=$?
+	if [ "$n" = 1 ]; then
+		cp -r "$OUT/1" "$OUT/sum"
+	else
+		"$GCOV_TOOL" merge -o "$OUT/merged" "$OUT/sum" "$OUT/$n" >/dev/null 2>&1 || die "cannot add up the counts of $command"
+		rm -rf "$OUT/sum"
+		mv "$OUT/merged" "$OUT/sum"
+	fi
+done
+[ "$rc" = 0 ] || say "coverage: the last command that failed did so with $rc"
+
+cd "$OUT"
+bad=0
+while read -r gcda; do
+	object=${gcda##*/}
+	object=${object%.gcda}
+	notes=$(find "$BUILD/kernel" "$BUILD/mm" -name "$object.gcno" | head -n 1)
+	[ -n "$notes" ] || die "$object: the build has no notes for it"
+	cp "$notes" "$gcda" .
+	"$GCOV" -o . "$object.gcno" >"$object.said" 2>/dev/null
+	# Of the files that it was made of only the one of that name: no headers.
+	awk -v object="$object" '
+		/^ *[0-9]+\*?: *[0-9]+:/ { hit++ }
+		/^ *(#####|=====): *[0-9]+:/ { missed++; lines = lines $0 "\n" }
+		END {
+			printf "%-16s %5d lines, %5d reached, %5.1f %%\n", object ".c", hit + missed, hit,
+				hit + missed ? 100 * hit / (hit + missed) : 0
+			printf "%s", lines
+		}' "$object.c.gcov" >"$object.coverage"
+	head -n 1 "$object.coverage"
+done < <(find sum -name '*.gcda' | sort)
+say "lines that were not reached: $(shown "$OUT")/*.coverage"
+exit "$bad"
