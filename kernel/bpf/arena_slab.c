@@ -283,7 +283,7 @@ VISIBLE_IF_KUNIT int arena_slots_add_leaf(struct arena_slabs *sl, u32 pgoff, gfp
 	return 0;
 }
 
-/* Make the leaves for a range that its owner has under the spinlock */
+/* Make the leaves for a range that is about to be taken. Under the spinlock. */
 int arena_slots_prepare(struct bpf_arena *arena, u32 pgoff, u32 page_cnt)
 {
 	struct arena_slabs *sl = arena_slabs(arena);

@@ -504,13 +504,17 @@ static void scribble(volatile __u64 *p, size_t words, __u64 r)
 		p[i] = (r ^ i * 0x9e3779b97f4a7c15ULL) & ~(1ULL << 63);
 }
 
-/* Nobody writes a word like that, but the kernel if it leaks one */
+/*
+ * Nobody writes a word like a kernel address, but the kernel if it leaks one. The upper
+ * eight bits are all that they have in common: arm64's direct map is at 0xffff000000000000,
+ * that of x86_64 with five levels at 0xff11000000000000.
+ */
 static void scan(const volatile __u64 *p, size_t words, const char *arena)
 {
 	for (size_t i = 0; i < words; i++) {
 		__u64 val = p[i];
 
-		if (val >> 47 == 0x1ffff) {
+		if (val >> 56 == 0xff) {
 			guarded = 0;
 			blame("a kernel address, %#llx, stands in the %s arena at %p", val, arena,
 			      (const void *)(p + i));

@@ -54,20 +54,28 @@ int BPF_PROG(on_percpu_alloc, unsigned long site, bool reserved, bool is_atomic,
 	return note((u64)ptr, site);
 }
 
-SEC("tp_btf/kfree")
-int BPF_PROG(on_kfree, unsigned long site, const void *ptr)
-{
-	return strike((u64)ptr);
+/*
+ * Twice: a program that is preempted does not run once more on the same CPU, and what
+ * is freed there meanwhile would stay in the ledger. The other one is not under way then.
+ */
+#define STRIKE(nr)								\
+SEC("tp_btf/kfree")								\
+int BPF_PROG(on_kfree##nr, unsigned long site, const void *ptr)			\
+{										\
+	return strike((u64)ptr);						\
+}										\
+										\
+SEC("tp_btf/kmem_cache_free")							\
+int BPF_PROG(on_cache_free##nr, unsigned long site, const void *ptr)		\
+{										\
+	return strike((u64)ptr);						\
+}										\
+										\
+SEC("tp_btf/percpu_free_percpu")						\
+int BPF_PROG(on_percpu_free##nr, void *base_addr, int off, void *ptr)		\
+{										\
+	return strike((u64)ptr);						\
 }
 
-SEC("tp_btf/kmem_cache_free")
-int BPF_PROG(on_cache_free, unsigned long site, const void *ptr)
-{
-	return strike((u64)ptr);
-}
-
-SEC("tp_btf/percpu_free_percpu")
-int BPF_PROG(on_percpu_free, void *base_addr, int off, void *ptr)
-{
-	return strike((u64)ptr);
-}
+STRIKE(1)
+STRIKE(2)
