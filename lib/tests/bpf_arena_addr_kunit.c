@@ -69,9 +69,7 @@ static struct bpf_arena_cache *kernel_user(struct kunit *test, struct bpf_arena 
 /* The reference of a cache's to the arena goes with the last page of it */
 static void destroy_arena(struct kunit *test, struct bpf_arena *arena)
 {
-	for (int i = 0; i < 100 && atomic64_read(&arena->map.refcnt) > 1; i++)
-		msleep(20);
-	KUNIT_EXPECT_EQ(test, atomic64_read(&arena->map.refcnt), 1);
+	test_arena_put_by_others(test, arena);
 	test_arena_destroy(arena);
 }
 

@@ -287,10 +287,7 @@ static inline void hostile_exit(struct kunit *test)
 
 		if (!arena)
 			continue;
-		/* The worker drops the references of the caches; a mapping's may lag behind */
-		for (int n = 0; n < 100 && atomic64_read(&arena->map.refcnt) > 1; n++)
-			msleep(20);
-		KUNIT_EXPECT_EQ(test, atomic64_read(&arena->map.refcnt), 1);
+		test_arena_put_by_others(test, arena);
 		test_arena_destroy(arena);
 	}
 	test_arena_prog_free(ctx->prog);

@@ -12,6 +12,7 @@
 #include <kunit/test-bug.h>
 #include <linux/anon_inodes.h>
 #include <linux/bpf.h>
+#include <linux/delay.h>
 #include <linux/file.h>
 #include <linux/filter.h>
 #include <linux/fs.h>
@@ -47,6 +48,20 @@ static inline struct bpf_arena *test_arena_create(u32 pages, u64 user_start, u32
 	mutex_init(&map->freeze_mutex);
 	spin_lock_init(&map->owner_lock);
 	return (struct bpf_arena *)map;
+}
+
+/*
+ * Until the references of others to the map are gone. Those of a mapping lag behind: a
+ * test's mm ends with its thread, when the cleanup may already have begun, and the file
+ * after it. Those of caches are dropped by the worker.
+ */
+static inline void test_arena_put_by_others(struct kunit *test, struct bpf_arena *arena)
+{
+	atomic64_t *refcnt = &test_arena_map(arena)->refcnt;
+
+	for (int i = 0; i < 200 && atomic64_read(refcnt) > 1; i++)
+		msleep(20);
+	KUNIT_EXPECT_EQ(test, atomic64_read(refcnt), 1);
 }
 
 /* map_free() at once; every other reference is gone */

@@ -422,8 +422,10 @@ static void page_exit(struct kunit *test)
 		return;
 	if (ctx->prog)
 		test_arena_prog_free(ctx->prog);
-	if (ctx->arena)
+	if (ctx->arena) {
+		test_arena_put_by_others(test, ctx->arena);
 		test_arena_destroy(ctx->arena);
+	}
 	set_cpus_allowed_ptr(current, ctx->cpus);
 	free_cpumask_var(ctx->cpus);
 }

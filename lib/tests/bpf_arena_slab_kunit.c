@@ -842,8 +842,7 @@ static void offset_zero_is_never_given(struct kunit *test)
 		}
 		KUNIT_EXPECT_EQ(test, got, want);
 		bpf_arena_cache_destroy(c);
-		for (int n = 0; n < 100 && atomic64_read(&arena->map.refcnt) > 1; n++)
-			msleep(20);
+		test_arena_put_by_others(test, arena);
 		test_arena_destroy(arena);
 	}
 }
@@ -873,8 +872,7 @@ static void mapping_of_another_length(struct kunit *test)
 			got++;
 		KUNIT_EXPECT_EQ(test, got, at[i].map == 8 ? 9 : 2048);
 		bpf_arena_cache_destroy(c);
-		for (int n = 0; n < 100 && atomic64_read(&arena->map.refcnt) > 1; n++)
-			msleep(20);
+		test_arena_put_by_others(test, arena);
 		test_arena_destroy(arena);
 	}
 }
@@ -1071,9 +1069,7 @@ static void short_mapping_has_a_neighbour(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, val, i + 1);
 	}
 	KUNIT_EXPECT_EQ(test, vm_munmap(TEST_USER_START, 40 * PAGE_SIZE), 0);
-	for (int n = 0; n < 100 && atomic64_read(&arena->map.refcnt) > 1; n++)
-		msleep(20);
-	KUNIT_EXPECT_EQ(test, atomic64_read(&arena->map.refcnt), 1);
+	test_arena_put_by_others(test, arena);
 	test_arena_destroy(arena);
 }
 
@@ -1197,10 +1193,7 @@ static void slab_exit(struct kunit *test)
 		return;
 	for (int i = 0; i < MAX_CACHES; i++)
 		bpf_arena_cache_destroy(ctx->cache[i]);
-	/* The worker drops the references of the caches; a mapping's may lag behind */
-	for (int i = 0; i < 100 && atomic64_read(&ctx->arena->map.refcnt) > 1; i++)
-		msleep(20);
-	KUNIT_EXPECT_EQ(test, atomic64_read(&ctx->arena->map.refcnt), 1);
+	test_arena_put_by_others(test, ctx->arena);
 	test_arena_destroy(ctx->arena);
 	test_arena_prog_free(ctx->prog);
 	KUNIT_EXPECT_FALSE(test, cache_exists("kunit:"));

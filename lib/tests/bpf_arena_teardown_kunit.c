@@ -154,9 +154,7 @@ static void destroy_and_check(struct kunit *test, struct bpf_arena *arena, u64 r
 	struct td_ctx *ctx = test->priv;
 	char name[40] = "arena:none";
 
-	for (int i = 0; i < 100 && atomic64_read(&arena->map.refcnt) > 1; i++)
-		msleep(20);
-	KUNIT_EXPECT_EQ(test, atomic64_read(&arena->map.refcnt), 1);
+	test_arena_put_by_others(test, arena);
 	if (arena->slabs)
 		snprintf(name, sizeof(name), "arena:%llu:", arena->slabs->id);
 

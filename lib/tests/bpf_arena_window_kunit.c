@@ -507,10 +507,7 @@ static void window_exit(struct kunit *test)
 		enable_work(&ctx->arena->slabs->work);
 		bpf_arena_cache_destroy(ctx->cache);
 	}
-	/* The mapping's and the cache's references may lag behind */
-	for (int i = 0; i < 100 && atomic64_read(&ctx->arena->map.refcnt) > 1; i++)
-		msleep(20);
-	KUNIT_EXPECT_EQ(test, atomic64_read(&ctx->arena->map.refcnt), 1);
+	test_arena_put_by_others(test, ctx->arena);
 	KUNIT_EXPECT_EQ(test, ctx->arena->nr_pages, 0);
 	test_arena_destroy(ctx->arena);
 }
