@@ -773,7 +773,7 @@ static void look_at_objects(struct thread *t)
 				break;	/* SIGBUS: no lock in time; a SIGSEGV shows below */
 			if (val == want)
 				continue;
-			blame("kept: object %#llx of %u bytes has %#llx at %u, not %#llx, to user space",
+			blame("kept: user space sees %#llx + %u: %#llx at %u, not %#llx",
 			      s->addr, s->size, val, i * 8, want);
 			break;
 		}
@@ -1607,7 +1607,10 @@ static void print_all_stacks(void)
 			print_stacks(children[i].pid);
 		}
 	}
+	/* Into the log: tasks that wait, then all of them, and what workqueues have to do */
+	log_is_bad = true;
 	write_text("/proc/sysrq-trigger", "w");
+	write_text("/proc/sysrq-trigger", "t");
 }
 
 /* How long somebody may take for what is done in a moment; the host may be busy, too */
