@@ -44,6 +44,8 @@ struct window_ctx {
 	struct bpf_arena_cache *cache;
 	struct mmu_notifier mn;
 	struct mm_struct *mm;
+	/* nobody's but the holder's, who puts it */
+	struct mm_struct *exiting;
 	u64 uaddr;
 	void *kaddr;
 	/* who is held up, where, and how the test knows */
@@ -56,6 +58,7 @@ struct window_ctx {
 	/* the page is about to be given back */
 	bool freeing;
 	unsigned long stores_while_freeing;
+	bool mapped_while_freeing;
 	struct thread writer;
 	bool stop;
 	unsigned long stores;
@@ -114,6 +117,13 @@ static void hold_up(struct window_ctx *ctx)
 	wait_for_completion_timeout(&ctx->go, WAIT);
 }
 
+/* The page table is there: the holder is between its last mmput() and exit_mmap()'s work */
+static bool user_pte_present(struct window_ctx *ctx)
+{
+	return pte_present(ptep_get(pte_offset_kernel(pmd_off(ctx->exiting, ctx->uaddr),
+						      ctx->uaddr)));
+}
+
 /* Stands in for arena_window() */
 static void at_window(enum arena_window window)
 {
@@ -127,6 +137,7 @@ static void at_window(enum arena_window window)
 		stores = READ_ONCE(ctx->stores);
 		msleep(50);
 		ctx->stores_while_freeing += READ_ONCE(ctx->stores) - stores;
+		ctx->mapped_while_freeing |= ctx->exiting && user_pte_present(ctx);
 	}
 	if (window == ctx->hold && current == ctx->holder.task)
 		hold_up(ctx);
@@ -199,6 +210,21 @@ static int unmap_notified(struct mmu_notifier *mn, const struct mmu_notifier_ran
 static const struct mmu_notifier_ops unmap_notifier_ops = {
 	.invalidate_range_start = unmap_notified,
 };
+
+/* exit_mmap() begins with this */
+static void exit_notified(struct mmu_notifier *mn, struct mm_struct *mm)
+{
+	hold_up(container_of(mn, struct window_ctx, mn));
+}
+
+static const struct mmu_notifier_ops exit_notifier_ops = {
+	.release = exit_notified,
+};
+
+static void put_mm(struct kunit *test)
+{
+	mmput(ctx_of(test)->exiting);
+}
 
 /* ---- steps that the tests share ---- */
 
@@ -300,6 +326,39 @@ static void munmap_window_keeps_the_page(struct kunit *test)
 	finish(test);
 	KUNIT_EXPECT_GT(test, ctx->faults, 0);
 	mmu_notifier_unregister(&ctx->mn, ctx->mm);
+}
+
+/* The last user of an mm has gone, its PTEs have not: a device that shares it may store */
+static void exiting_process_is_unmapped(struct kunit *test)
+{
+	struct window_ctx *ctx = ctx_of(test);
+	struct mm_struct *mm = mm_alloc();
+	u64 val = 1;
+
+	KUNIT_ASSERT_NOT_NULL(test, mm);
+	mm->task_size = TASK_SIZE;
+	arch_pick_mmap_layout(mm, &current->signal->rlim[RLIMIT_STACK]);
+	alloc_object(test);
+	kthread_use_mm(mm);
+	test_arena_mmap(test, ctx->arena);
+	KUNIT_EXPECT_EQ(test, copy_to_user((void __user *)ctx->uaddr, &val, sizeof(val)), 0);
+	kthread_unuse_mm(mm);
+	ctx->exiting = mm;
+	KUNIT_EXPECT_TRUE(test, user_pte_present(ctx));
+	ctx->mn.ops = &exit_notifier_ops;
+	KUNIT_ASSERT_EQ(test, mmu_notifier_register(&ctx->mn, mm), 0);
+
+	start(test, &ctx->holder, put_mm, NULL, -1);
+	wait_reached(test);
+	/* else exit_mmap() was here first, and the test says nothing */
+	KUNIT_EXPECT_TRUE(test, user_pte_present(ctx));
+	give_up_object(test);
+	start(test, &ctx->worker, run_worker, NULL, -1);
+	join(test, &ctx->worker);
+	KUNIT_EXPECT_TRUE(test, ctx->freeing);
+	KUNIT_EXPECT_FALSE(test, ctx->mapped_while_freeing);
+	finish(test);
+	mmu_notifier_unregister(&ctx->mn, mm);
 }
 
 /* A user fault has found the page, which is then given up */
@@ -514,6 +573,7 @@ static void window_exit(struct kunit *test)
 
 static struct kunit_case window_cases[] = {
 	KUNIT_CASE(munmap_window_keeps_the_page),
+	KUNIT_CASE(exiting_process_is_unmapped),
 	KUNIT_CASE(fault_in_flight_keeps_the_page),
 	KUNIT_CASE(dying_slab_is_not_resurrected),
 	KUNIT_CASE(dying_range_is_not_resurrected),
