@@ -138,6 +138,9 @@ static void nmi_stop(void) {}
 
 enum on_top_kind { IN_KPROBE, IN_NMI, IN_HARDIRQ, IN_IRQ_WORK, NR_KINDS };
 
+/* What lockdep and KASAN look for, they see the first time */
+#define OFTEN(n)	(IS_ENABLED(CONFIG_PROVE_LOCKING) ? (n) / 3 : (n))
+
 struct on_top {
 	u64 mark;
 	bool running;
@@ -379,8 +382,8 @@ static void on_top_of_locked_code(struct kunit *test)
 		kunit_skip(test, "there is no such function without DEBUG_VM: %d", err);
 	KUNIT_ASSERT_EQ(test, err, 0);
 	has_nmi = nmi_start(test, nmi_on_top);
-	WRITE_ONCE(top.limit, 400);
-	for (unsigned int round = 0; round < 150; round++) {
+	WRITE_ONCE(top.limit, OFTEN(400));
+	for (unsigned int round = 0; round < OFTEN(150); round++) {
 		bad += work_below(test, arena, c, round);
 		if (round % 10 == 0)
 			flush_all(arena);
@@ -421,7 +424,7 @@ static unsigned int insn_length(unsigned long addr)
 #endif
 
 /* Enough to be everywhere, few enough to be quick: each is a change of the kernel's text */
-#define SWEEP_MAX	60
+#define SWEEP_MAX	OFTEN(60)
 
 struct sweep {
 	struct kprobe probe;
@@ -517,7 +520,7 @@ static void on_top_of_instructions(struct kunit *test)
 	start_on_top(test, arena, c);
 	nr = sweep_start(test, fn->symbol, SWEEP_MAX, sweep_pre_handler, &sweeps, &probes);
 	WRITE_ONCE(top.limit, 1);
-	for (unsigned int round = 0; round < 48; round++) {
+	for (unsigned int round = 0; round < OFTEN(48); round++) {
 		bad += work_below(test, arena, c, round);
 		if (round % 10 == 0)
 			flush_all(arena);
