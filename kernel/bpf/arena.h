@@ -71,7 +71,8 @@ struct bpf_arena {
 
 /*
  * A range between the moment its PTEs are cleared and the moment it may be used
- * again. It stands on the stack of the one who frees, in bpf_arena.dying.
+ * again, in bpf_arena.dying; on the stack of the one who frees, or with scratch pages in
+ * it, which nobody is to see meanwhile, in the span that waits for the worker.
  */
 struct arena_dying_range {
 	struct list_head list;

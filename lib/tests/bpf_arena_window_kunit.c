@@ -493,6 +493,43 @@ static void dying_range_is_not_resurrected(struct kunit *test)
 	expect_usable(test, 2);
 }
 
+static int set_scratch(pte_t *pte, unsigned long addr, void *data)
+{
+	struct bpf_arena *arena = data;
+
+	WRITE_ONCE(arena->scratched, true);
+	return ptep_try_set(pte, mk_pte(arena->scratch_page, PAGE_KERNEL)) ? 0 : -EEXIST;
+}
+
+/*
+ * An allocation that may not sleep meets scratch: the range that it has taken waits for
+ * the worker. Here it has another page behind the one with scratch.
+ */
+static void scratch_that_waits_is_not_resurrected(struct kunit *test)
+{
+	struct window_ctx *ctx = ctx_of(test);
+	u64 scratch = TEST_USER_START + 4 * PAGE_SIZE;
+
+	map_arena(test);
+	disable_work_sync(&ctx->arena->free_work);
+	KUNIT_ASSERT_EQ(test, apply_to_page_range(&init_mm,
+						  (long)test_arena_kaddr(ctx->arena, scratch),
+						  PAGE_SIZE, set_scratch, ctx->arena), 0);
+	KUNIT_EXPECT_NULL(test, bpf_arena_alloc_pages_non_sleepable(&ctx->arena->map,
+								    (void *)(long)scratch, 2,
+								    NUMA_NO_NODE, 0));
+	ctx->uaddr = scratch + PAGE_SIZE;
+	ctx->kaddr = test_arena_kaddr(ctx->arena, ctx->uaddr);
+	expect_no_page_appears(test);
+
+	irq_work_sync(&ctx->arena->free_irq);
+	enable_and_queue_work(system_dfl_wq, &ctx->arena->free_work);
+	flush_work(&ctx->arena->free_work);
+	ctx->uaddr = scratch;
+	ctx->kaddr = test_arena_kaddr(ctx->arena, ctx->uaddr);
+	expect_usable(test, 2);
+}
+
 /* CPU 1 has the kernel's translation and uses it as long as it can */
 static void slab_is_out_of_tlbs_when_freed(struct kunit *test)
 {
@@ -577,6 +614,7 @@ static struct kunit_case window_cases[] = {
 	KUNIT_CASE(fault_in_flight_keeps_the_page),
 	KUNIT_CASE(dying_slab_is_not_resurrected),
 	KUNIT_CASE(dying_range_is_not_resurrected),
+	KUNIT_CASE(scratch_that_waits_is_not_resurrected),
 	KUNIT_CASE(slab_is_out_of_tlbs_when_freed),
 	KUNIT_CASE(range_is_out_of_tlbs_when_freed),
 	{}
