@@ -13,8 +13,9 @@
 #		no terminal
 #
 # Environment: ARCH, FLAVOR, MEM (2G), SMP (2), TIMEOUT in seconds (300, 0 is
-# none; a shell has none), HOST_DIR (becomes /host), QEMU_ARGS. A flavor may have more
-# memory, more time, and kernel arguments: vm/flavors.list.
+# none; a shell has none), HOST_DIR (becomes /host), TCG_THREAD=multi|single (the CPUs),
+# QEMU_ARGS. A flavor may have more memory, more time, and kernel arguments:
+# vm/flavors.list.
 #
 # The command's exit status is this script's, but for the machine's own troubles:
 #
@@ -155,9 +156,9 @@ args="$args panic=-1 oops=panic rdinit=/init kunit.autorun=0${KERNEL_ARGS:+ $KER
 # QEMU before 8.1 translates a page of code without its lock, so that a block with
 # the int3 of the kernel's text patching can stay in a CPU's cache for ever: about
 # one of 30 attaches of a scheduler (static keys) ended in "Oops: int3". arm64 has
-# no such step, and runs its CPUs in parallel; so do the slow kernels, for their speed.
+# no such step, and runs its CPUs in parallel.
 THREAD=single
-[ "$ARCH" = x86_64 ] && [ "$SLOW" -lt 4 ] || THREAD=multi
+[ "$ARCH" = x86_64 ] || THREAD=multi
 THREAD=${TCG_THREAD:-$THREAD}
 qemu+=(-accel "tcg,thread=$THREAD" -cpu max -smp "$SMP" -m "$MEM" -display none -monitor none -no-reboot
 	-nic none -kernel "$IMAGE" -initrd "$WORK/initrd" -append "$args"

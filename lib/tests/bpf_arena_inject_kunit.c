@@ -505,7 +505,7 @@ static bool run_with_failure(struct kunit *test, struct injection *inj,
  * Where each failure takes a new arena, a step is by so much of what was done: a cache has
  * some eighty files in sysfs, and may lack any. It takes seconds each with KASAN.
  */
-#define FRESH_STEPS	(IS_ENABLED(CONFIG_KASAN) ? 2 : 8)
+#define FRESH_STEPS	(IS_ENABLED(CONFIG_KASAN) ? 1 : 8)
 
 static void failing_path_unwinds(struct kunit *test)
 {
