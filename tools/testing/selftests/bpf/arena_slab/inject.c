@@ -634,10 +634,20 @@ static int run_nth(const struct op *op, unsigned int nth, bool *met)
 	return 0;
 }
 
+/* With KASAN a new arena or a load takes seconds */
+static bool kernel_is_slow(void)
+{
+	for (size_t i = 0; i < nr_symbols; i++) {
+		if (!strcmp(symbols[i].name, "kasan_report"))
+			return true;
+	}
+	return false;
+}
+
 static int sweep(const struct op *op)
 {
-	unsigned int nth;
-	bool met = true;
+	unsigned int nth, tried = 0;
+	bool met = true, coarse;
 	int err;
 
 	open_victim("thread-self");
@@ -645,7 +655,8 @@ static int sweep(const struct op *op)
 	if (err)
 		return err;
 	watch(0);
-	for (nth = 1; met && !err && nth < NTH_MAX; nth++) {
+	coarse = op->fresh && kernel_is_slow();
+	for (nth = 1; met && !err && nth < NTH_MAX; nth += coarse ? 1 + nth / 4 : 1) {
 		if (nth > 1 && op->fresh) {
 			op->clean();
 			err = op->prepare();
@@ -653,16 +664,17 @@ static int sweep(const struct op *op)
 				break;
 		}
 		err = run_nth(op, nth, &met);
+		tried += met;
 	}
 	op->clean();
 	forget_victims();
 	if (err)
 		return err;
-	printf("# %u allocations, each failed\n", nth - 2);
+	printf("# %u allocations failed%s\n", tried, coarse ? ", of some more" : ", which is each");
 	CHECK(!met);
 	/* @min of 0 is exact */
-	CHECK(op->min || nth == 2);
-	CHECK((int)nth - 2 >= op->min);
+	CHECK(op->min || !tried);
+	CHECK(tried >= op->min || coarse);
 	return check_ledger(op->name);
 }
 
