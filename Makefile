@@ -8,11 +8,11 @@ else
 ARCHES := x86_64 arm64
 endif
 ARCH ?= x86_64
-export ARCH ARCHES FLAVOR FORCE CMD DURATION HOST_DIR MEM SEED SMP TIMEOUT SUITE LINUX_VERSION LINUX_SRC
+export ARCH ARCHES FLAVOR FORCE CMD DURATION HOST_DIR MEM REPLAY SEED SMP TIMEOUT SUITE LINUX_VERSION LINUX_SRC
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test matrix base kunit selftest selftest-upstream torture models vm tree refresh kernel tools source setup lint clean distclean
+.PHONY: help run test matrix base kunit selftest selftest-upstream torture fuzz models vm tree refresh kernel tools source setup lint clean distclean
 
 help: ## this text
 	@echo 'The two that matter:'
@@ -63,6 +63,9 @@ models: setup ## check the models of the lockless protocols, and that each of th
 
 torture: kernel tools ## hostile programs against the allocator, for DURATION=60 seconds [SEED=]
 	@vm/torture.sh
+
+fuzz: kernel tools ## random sequences against a model of the arena, for DURATION=60 seconds [SEED=] or REPLAY=file
+	@vm/fuzz.sh
 
 ifneq ($(HOST_DIR),)
 ifeq ($(wildcard $(HOST_DIR)/.),)

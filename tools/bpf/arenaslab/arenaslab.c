@@ -6,6 +6,7 @@
  *				through mmap
  *	arenaslab stat		what the slab did, for every arena of the system
  *	arenaslab torture	hostile programs and processes, and a verdict
+ *	arenaslab fuzz		random sequences of operations against a model
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -17,6 +18,7 @@ static const char usage[] =
 "Usage: arenaslab tasks [-i SECONDS] [-c COUNT] [-n ROWS] [-m MIB] [--json]\n"
 "       arenaslab stat [--json]\n"
 "       arenaslab torture [-d SECONDS] [-s SEED] [-t TASKS] [-x FACTOR] [-w PART]...\n"
+"       arenaslab fuzz [-d SECONDS] [-s SEED] [-n SESSION] [-x FACTOR] [-r FILE]\n"
 "\n"
 "tasks  Count switches and run time of every task: tracing programs keep an object\n"
 "       a task in a BPF arena, and this program reads it there, without a system call.\n"
@@ -41,6 +43,16 @@ static const char usage[] =
 "  -x, --slow FACTOR       the kernel is so many times slower: wait longer\n"
 "  -w, --without PART      map, scribble, kill, sched, shrink, hotplug, irq or trace\n"
 "  -v, --verbose           what libbpf and the verifier say\n"
+"\n"
+"fuzz   Do random sequences of calls and accesses in every context, compare each answer\n"
+"       and each byte with a model of the arena, and shorten a sequence that is wrong.\n"
+"       In a virtual machine, too.\n"
+"  -d, --duration SECONDS  (default 60)\n"
+"  -s, --seed SEED         the same sequences as that time (default: a random one)\n"
+"  -n, --session SESSION   begin with that session (default 0)\n"
+"  -r, --replay FILE       only the sequence in it, several times\n"
+"  -x, --slow FACTOR       the kernel is so many times slower: wait longer\n"
+"  -v, --verbose           print each sequence before it is done; what libbpf says\n"
 "\n"
 "Exit status: 0, 1 when something failed, 2 when the command line is wrong.\n";
 
@@ -147,7 +159,7 @@ int finish_output(void)
 int main(int argc, char **argv)
 {
 	if (argc < 2)
-		return usage_error("what to do is missing: tasks, stat or torture");
+		return usage_error("what to do is missing: tasks, stat, torture or fuzz");
 	if (!strcmp(argv[1], "-h") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "help")) {
 		fputs(usage, stdout);
 		return finish_output();
@@ -164,5 +176,7 @@ int main(int argc, char **argv)
 		return cmd_stat(argc - 1, argv + 1);
 	if (!strcmp(argv[1], "torture"))
 		return cmd_torture(argc - 1, argv + 1);
+	if (!strcmp(argv[1], "fuzz"))
+		return cmd_fuzz(argc - 1, argv + 1);
 	return usage_error("there is no subcommand '%s'", argv[1]);
 }
