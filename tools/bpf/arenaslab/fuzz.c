@@ -66,16 +66,6 @@ static void stop_handler(int sig)
 	interrupted = 1;
 }
 
-/* splitmix64 of the seed and the number of the session; never 0 */
-static __u64 derive(__u64 session)
-{
-	__u64 z = opt.seed + session * 0x9e3779b97f4a7c15ULL;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ULL;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebULL;
-	return (z ^ z >> 31) | 1;
-}
-
 static void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 static void say(const char *fmt, ...)
 {
@@ -96,18 +86,18 @@ static void draw_seq(struct fuzz_seq *seq, const struct fuzz_shape *shape, __u64
 {
 	memset(seq, 0, sizeof(*seq));
 	memcpy(seq->shape, shape, sizeof(seq->shape));
-	if (!nr_corpus || fuzz_draw(rng) >> 63) {
+	if (!nr_corpus || draw(rng) >> 63) {
 		fuzz_generate(seq, rng);
 		return;
 	}
-	*seq = corpus[fuzz_draw(rng) % nr_corpus];
-	fuzz_mutate(seq, &corpus[fuzz_draw(rng) % nr_corpus], rng);
+	*seq = corpus[draw(rng) % nr_corpus];
+	fuzz_mutate(seq, &corpus[draw(rng) % nr_corpus], rng);
 	shared->mutants++;
 }
 
 static void keep_seq(const struct fuzz_seq *seq, __u64 *rng)
 {
-	corpus[nr_corpus < CORPUS ? nr_corpus++ : (int)(fuzz_draw(rng) % CORPUS)] = *seq;
+	corpus[nr_corpus < CORPUS ? nr_corpus++ : (int)(draw(rng) % CORPUS)] = *seq;
 }
 
 static void failed(void)
@@ -133,7 +123,7 @@ static void session(unsigned long nr, const struct fuzz_seq *only, int rounds)
 	struct fuzz_session s = { .slow = opt.slow, .print = verbose && !only, .now = &shared->now,
 				  .silent = only && !opt.replay, .progress = &shared->progress,
 				  .ops = &shared->ops, .done = shared->done };
-	__u64 rng = derive(nr), end_rng;
+	__u64 rng = derive(opt.seed, nr), end_rng;
 	struct fuzz_shape shape[FUZZ_ARENAS];
 	struct fuzz_seq seq;
 	bool leak, thorough;
@@ -148,7 +138,7 @@ static void session(unsigned long nr, const struct fuzz_seq *only, int rounds)
 	}
 	tell_log(nr);
 	fuzz_draw_shapes(shape, &rng);
-	end_rng = fuzz_draw(&rng);
+	end_rng = draw(&rng);
 	err = fuzz_begin(&s, only ? only->shape : shape);
 	if (err)
 		_exit(EXIT_USAGE);
@@ -202,12 +192,12 @@ static bool check_rest(void)
 	long long rest = 0;
 	bool ok = true;
 
-	if (!WAIT_FOR(30, opt.slow, count_caches() <= caches_before))
-		ok = wrong("%d caches of arenas are left behind", count_caches() - caches_before);
+	if (!WAIT_SLOW(30, opt.slow, fuzz_count_caches() <= caches_before))
+		ok = wrong("%d caches of arenas are left behind", fuzz_count_caches() - caches_before);
 	if (*group) {
-		if (!WAIT_FOR(30, opt.slow, charge_is_gone(&rest)))
+		if (!WAIT_SLOW(30, opt.slow, charge_is_gone(&rest)))
 			ok = wrong("%lld bytes are still charged to the group", rest);
-		WAIT_FOR(5, opt.slow, !rmdir(group));
+		WAIT_SLOW(5, opt.slow, !rmdir(group));
 		*group = '\0';
 	}
 	return ok;
@@ -368,7 +358,7 @@ static int run(void)
 		return fail("out of memory");
 	signal(SIGINT, stop_handler);
 	signal(SIGTERM, stop_handler);
-	caches_before = count_caches();
+	caches_before = fuzz_count_caches();
 	if (opt.replay)
 		return replay();
 

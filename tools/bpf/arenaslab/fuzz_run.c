@@ -139,7 +139,7 @@ int fuzz_begin(const struct fuzz_session *s, const struct fuzz_shape *shape)
 	mem_fd = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
 	sigaction(SIGSEGV, &fault, NULL);
 	sigaction(SIGBUS, &fault, NULL);
-	watch_log();
+	log_watch();
 	return 0;
 }
 
@@ -369,7 +369,7 @@ static bool is_quiet(int i)
 
 static bool wait_quiet(int i)
 {
-	return WAIT_FOR(DEFERRED_SECONDS, session.slow, is_quiet(i)) ||
+	return WAIT_SLOW(DEFERRED_SECONDS, session.slow, is_quiet(i)) ||
 	       wrong("what is deferred is not done after %d s: %#llx, %llu workers",
 		     DEFERRED_SECONDS, skel[i]->bss->busy,
 		     workers_begun() - workers_ended());
@@ -415,7 +415,7 @@ static bool compare_page(struct fuzz_model *m, __u32 n)
 
 static bool pages_are_right(int i, struct fuzz_counts *k)
 {
-	*k = read_counts(map_id[i]);
+	*k = fuzz_read_counts(map_id[i]);
 	return (long long)k->pages == k->slabs_mapped - k->slabs_freed +
 				      (long long)fuzz_model_pages(&model[i]);
 }
@@ -427,7 +427,7 @@ static bool check_sums(int i)
 	long long large = 0, live;
 	struct fuzz_counts k;
 
-	if (!WAIT_FOR(DEFERRED_SECONDS, session.slow, pages_are_right(i, &k)))
+	if (!WAIT_SLOW(DEFERRED_SECONDS, session.slow, pages_are_right(i, &k)))
 		return wrong("the arena has %llu pages, expected are %u and %lld slabs", k.pages,
 			     fuzz_model_pages(m), k.slabs_mapped - k.slabs_freed);
 	for (int n = 0; n < k.nr_classes; n++) {
@@ -452,7 +452,7 @@ static bool check_sums(int i)
 /* SLUB's: what is in use when sheaves are empty is live */
 static bool check_in_use(int i)
 {
-	struct fuzz_counts k = read_counts(map_id[i]);
+	struct fuzz_counts k = fuzz_read_counts(map_id[i]);
 	struct fuzz_model *m = &model[i];
 	long long live, in_use = 0;
 
@@ -462,8 +462,8 @@ static bool check_in_use(int i)
 			if (m->page[p].kind == KIND_SLAB && m->page[p].room == k.class[n].size)
 				live += m->page[p].live;
 		}
-		if (!WAIT_FOR(DEFERRED_SECONDS, session.slow,
-			      (in_use = objects_in_use(k.id, k.class[n].size)) == live))
+		if (!WAIT_SLOW(DEFERRED_SECONDS, session.slow,
+			      (in_use = fuzz_objects_in_use(k.id, k.class[n].size)) == live))
 			return wrong("%lld objects of %u bytes are in use, %lld are live", in_use,
 				     k.class[n].size, live);
 	}
@@ -549,17 +549,17 @@ static bool access_byte(const struct fuzz_op *op)
 
 static void shrink_all(int i)
 {
-	struct fuzz_counts k = read_counts(map_id[i]);
+	struct fuzz_counts k = fuzz_read_counts(map_id[i]);
 
 	for (int n = 0; n < k.nr_classes; n++)
-		objects_in_use(k.id, k.class[n].size);
+		fuzz_objects_in_use(k.id, k.class[n].size);
 }
 
 static bool plug(void)
 {
 	if (write_text(CPU1_ONLINE, "0"))
 		return true;
-	return WAIT_FOR(DEFERRED_SECONDS, session.slow, !write_text(CPU1_ONLINE, "1")) ||
+	return WAIT_SLOW(DEFERRED_SECONDS, session.slow, !write_text(CPU1_ONLINE, "1")) ||
 	       wrong("the CPU does not come back");
 }
 
@@ -807,7 +807,7 @@ static bool free_all(int i, __u64 *rng)
 			continue;
 		op[nr] = make_op(i, FUZZ_FREE, 0, 0);
 		op[nr].off = off;
-		op[nr++].ctx = fuzz_draw(rng) % FUZZ_FIRST_AT;
+		op[nr++].ctx = draw(rng) % FUZZ_FIRST_AT;
 		if (nr == FUZZ_MAX_OPS) {
 			if (!run_more(op, nr))
 				return false;
@@ -831,7 +831,7 @@ static bool take_all(int i)
 	if (!nr)
 		return true;
 	op.base = FUZZ_ABS;
-	if (!WAIT_FOR(DEFERRED_SECONDS, session.slow,
+	if (!WAIT_SLOW(DEFERRED_SECONDS, session.slow,
 		      (shrink_all(i), wait_quiet(i) && run_more(&op, 1) && boxes->res[0].ret) ||
 		      *fuzz_wrong))
 		return wrong("the %u pages of an empty arena cannot be had at once", nr);
@@ -862,7 +862,7 @@ bool fuzz_run_seq(const struct fuzz_seq *seq, bool thorough, bool leak, __u32 *n
 		if (ok && !leak && thorough)
 			ok = take_all(i);
 	}
-	ok = log_is_good() && ok;
+	ok = fuzz_log_is_good() && ok;
 	++*session.progress;
 	*news = nr_new;
 	return ok;

@@ -67,7 +67,7 @@ static const char *const bases[FUZZ_NR_BASES] = {
 /* Less than @n */
 static __u32 below(__u64 *rng, __u32 n)
 {
-	return (fuzz_draw(rng) >> 32) * n >> 32;
+	return (draw(rng) >> 32) * n >> 32;
 }
 
 static bool one_of(__u64 *rng, __u32 n)
@@ -170,7 +170,7 @@ static void draw_pointer(struct fuzz_op *op, __u64 *rng, __u32 pages, bool exact
 		break;
 	case 9:
 		op->base = FUZZ_ABS;
-		op->off = one_of(rng, 2) ? 0 : fuzz_draw(rng);
+		op->off = one_of(rng, 2) ? 0 : draw(rng);
 		break;
 	default:
 		op->base = FUZZ_REG;
@@ -242,7 +242,7 @@ static void draw_op(struct fuzz_seq *seq, struct fuzz_op *op, __u64 *rng)
 	case FUZZ_ALLOC_PAGES:
 		op->size = draw_count(rng, pages);
 		op->node = PICK(rng, nodes);
-		op->val = one_of(rng, 16) ? fuzz_draw(rng) : 0;
+		op->val = one_of(rng, 16) ? draw(rng) : 0;
 		op->base = FUZZ_ABS;
 		if (!one_of(rng, 3))
 			break;
@@ -260,11 +260,11 @@ static void draw_op(struct fuzz_seq *seq, struct fuzz_op *op, __u64 *rng)
 	case FUZZ_STORE:
 	case FUZZ_ATOMIC:
 		op->width = 1U << below(rng, 4);
-		op->val = op->code == FUZZ_LOAD ? 0 : fuzz_draw(rng) & FUZZ_BYTES;
+		op->val = op->code == FUZZ_LOAD ? 0 : draw(rng) & FUZZ_BYTES;
 		draw_pointer(op, rng, pages, false, seq->two);
 		break;
 	case FUZZ_POKE:
-		op->val = fuzz_draw(rng) & 0x7f;
+		op->val = draw(rng) & 0x7f;
 		draw_pointer(op, rng, pages, false, seq->two);
 		break;
 	case FUZZ_TOUCH:

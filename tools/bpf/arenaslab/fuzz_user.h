@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include "cmd.h"
 #include "fuzz.h"
+#include "test_util.h"
 
 #define FUZZ_MAX_PAGES	256
 
@@ -24,18 +25,6 @@ struct fuzz_seq {
 	int nr;
 	struct fuzz_op op[FUZZ_MAX_OPS];
 };
-
-/* xorshift64*; a state is never 0 */
-static inline __u64 fuzz_draw(__u64 *rng)
-{
-	__u64 x = *rng;
-
-	x ^= x >> 12;
-	x ^= x << 25;
-	x ^= x >> 27;
-	*rng = x;
-	return x * 0x2545f4914f6cdd1dULL;
-}
 
 /* ---- fuzz_seq.c ---- */
 
@@ -135,27 +124,12 @@ struct fuzz_counts {
 	int nr_classes;
 };
 
-__u64 now_ns(void);
-int write_text(const char *path, const char *text);
-long long read_number(const char *path);
-struct fuzz_counts read_counts(__u32 map_id);
+struct fuzz_counts fuzz_read_counts(__u32 map_id);
 /* Objects in use of the cache of a class, -1 if there is none; shrinks it before */
-long long objects_in_use(unsigned long long arena_id, __u32 size);
-int count_caches(void);
-void watch_log(void);
+long long fuzz_objects_in_use(unsigned long long arena_id, __u32 size);
+int fuzz_count_caches(void);
 /* False if the kernel complained since the last time */
-bool log_is_good(void);
-
-/* Wait for something that takes its time, more of it on a slow kernel */
-#define WAIT_FOR(seconds, slow, cond)					\
-	({								\
-		__u64 __end = now_ns() + (seconds) * (slow) * 1000000000ULL;	\
-		bool __ok;						\
-									\
-		while (!(__ok = (cond)) && now_ns() < __end)		\
-			usleep(2000);					\
-		__ok;							\
-	})
+bool fuzz_log_is_good(void);
 
 extern char fuzz_wrong[256];
 /* Returns false */

@@ -7,13 +7,12 @@
 #include <vmlinux.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
+#include <bpf/bpf_core_read.h>
 #include "torture.h"
 
 #define __arena		__attribute__((address_space(1)))
 #define NUMA_NO_NODE	(-1)
 #define PAGE_SIZE	(1u << PAGE_SHIFT)
-#define CLASS_LARGE	12	/* behind the eleven size classes, 1 to 11 */
-#define CLASS_PAGES	13
 
 extern void __arena *bpf_arena_alloc(void *p__map, u32 size) __weak __ksym;
 extern void bpf_arena_free(void *p__map, void __arena *ptr__ign) __weak __ksym;
@@ -36,6 +35,7 @@ struct {
 struct governor {
 	u64 depth;
 	u64 rest_until;
+	u64 free_until[NR_HOLDS];	/* nobody is held up until then */
 };
 
 struct {
@@ -85,6 +85,13 @@ __u64 foreign[NR_FOREIGN];
 __u64 ring[NR_RING];
 __u64 raced[NR_RACED];
 __u64 race_round;
+__u64 phase;
+/* The two who free the same, what is freed is how large */
+__u64 racers[2], raced_size;
+/* The looker's faults at objects that were freed are held up: 1, when; 2, now */
+__u64 hold_faults, looker;
+/* How often that happened which somebody is held up for */
+__u64 happened[NR_HOLDS];
 
 /* The scheduler's */
 __u64 kernel_object;
@@ -306,6 +313,9 @@ static __noinline u32 draw_size(u64 r, u32 ctx)
 {
 	u32 which = (r >> 16) & 255, max;
 
+	/* There what lacks is the list_lock of a cache, as likely as not of this one */
+	if (ctx == CTX_PARTIAL && r >> 63)
+		return PAGE_SIZE / 2 - (r >> 32 & 127);
 	if (which < 248) {
 		which = which % 11 + 1;
 		if (which >= CLASS_LARGE)
@@ -333,20 +343,11 @@ static void count_alloc(u64 addr, u32 size)
 		count(&counts.small);
 }
 
-static __noinline int take(struct torture_slot *s, u64 r, u32 ctx)
+/* An object that was just allocated is the slot's */
+static __noinline int own(struct torture_slot *s, u64 addr, u32 size, u64 r, u32 ctx)
 {
-	u32 size, err;
-	u64 addr;
+	u32 err;
 
-	/* One of 64 is ordinary pages; in the scribbled arena nobody could own them */
-	if (kind == ARENA_KEPT && ((r >> 24) & 63) == 63) {
-		size = SLOT_PAGES | (1 + ((r >> 32) & 3));
-		addr = (u64)bpf_arena_alloc_pages(&arena, NULL, size & ~SLOT_PAGES, NUMA_NO_NODE,
-						  0);
-	} else {
-		size = draw_size(r, ctx);
-		addr = (u64)bpf_arena_alloc(&arena, size);
-	}
 	count_alloc(addr, size);
 	if (!addr)
 		return 0;
@@ -369,13 +370,28 @@ static __noinline int take(struct torture_slot *s, u64 r, u32 ctx)
 	return 0;
 }
 
-static __noinline int give(struct torture_slot *s)
+static __noinline int take(struct torture_slot *s, u64 r, u32 ctx)
+{
+	u32 size;
+	u64 addr;
+
+	/* One of 64 is ordinary pages; in the scribbled arena nobody could own them */
+	if (kind == ARENA_KEPT && ((r >> 24) & 63) == 63) {
+		size = SLOT_PAGES | (1 + ((r >> 32) & 3));
+		addr = (u64)bpf_arena_alloc_pages(&arena, NULL, size & ~SLOT_PAGES, NUMA_NO_NODE,
+						  0);
+	} else {
+		size = draw_size(r, ctx);
+		addr = (u64)bpf_arena_alloc(&arena, size);
+	}
+	return own(s, addr, size, r, ctx);
+}
+
+static __noinline int drop(struct torture_slot *s)
 {
 	u64 addr = s->addr;
 	u32 size = s->size, err;
 
-	if (kind == ARENA_KEPT)
-		look(addr, room_of(size), s->serial);
 	s->addr = 0;
 	/* Before it is free: the next owner may have it at once */
 	err = change_table(addr, size, false);
@@ -388,6 +404,13 @@ static __noinline int give(struct torture_slot *s)
 		do_free(addr);
 	}
 	return 0;
+}
+
+static __noinline int give(struct torture_slot *s)
+{
+	if (kind == ARENA_KEPT)
+		look(s->addr, room_of(s->size), s->serial);
+	return drop(s);
 }
 
 /* A free with an object of ours that has to be refused; the object stays live */
@@ -648,20 +671,49 @@ static __noinline int race_free(void)
 	return 0;
 }
 
+/*
+ * Small objects; two of which are a slab, so that there is much to do under its list_lock;
+ * as large as a page, so that slabs go; or larger, which are no slabs.
+ */
+static __noinline u32 race_size(u64 r)
+{
+	switch (r >> 61) {
+	case 0:
+	case 1:
+		return PAGE_SIZE;
+	case 2:
+	case 3:
+		return PAGE_SIZE + 1 + (r & 127);
+	case 4:
+	case 5:
+		return PAGE_SIZE / 2 - (r & 127);
+	default:
+		return 1 + (r & 127);
+	}
+}
+
+/* The arena may be full: without waiting for others to give something back */
 static __noinline int race_first(u64 r)
 {
+	u32 i, size = race_size(r), nr = size > PAGE_SIZE ? NR_RACED / 4 : NR_RACED;
 	u64 addr;
-	u32 i;
 
 	bpf_for(i, 0, NR_RACED) {
 		if (i >= NR_RACED)
 			break;
-		addr = (u64)bpf_arena_alloc(&arena, 1 + (r & 127));
-		count_alloc(addr, 1);
+		addr = 0;
+		if (i < nr) {
+			bpf_rcu_read_lock();
+			addr = (u64)bpf_arena_alloc(&arena, size);
+			bpf_rcu_read_unlock();
+			count_alloc(addr, size);
+		}
 		raced[i] = addr;
 	}
+	raced_size = size;
 	__sync_fetch_and_add(&race_round, 1);
-	return race_free();
+	race_free();
+	return size == PAGE_SIZE;
 }
 
 static __noinline u64 race_second(u64 round)
@@ -688,14 +740,48 @@ int task_race(struct torture_args *args)
 	u64 round = *(volatile u64 *)&race_round;
 	u32 i;
 
+	racers[args->worker & 1] = bpf_get_current_pid_tgid();
+
 	bpf_for(i, 0, args->ops) {
 		if (closing)
 			break;
 		w->ops++;
-		if (args->worker & 1)
-			race_first(draw(w));
-		else
+		if (!(args->worker & 1))
 			round = race_second(round);
+		else if (race_first(draw(w)))
+			break;	/* now it is the turn of who gives pages back */
+	}
+	return 0;
+}
+
+/* Objects of a page or two each, all at once; user space looks at them */
+SEC("syscall")
+int churn_take(struct torture_args *args)
+{
+	struct torture_worker *w = find_worker(args->worker);
+	u32 i;
+
+	bpf_for(i, 0, NR_CHURNED) {
+		if (i >= NR_CHURNED)
+			break;
+		if (!w->slot[i].addr)
+			own(&w->slot[i], (u64)bpf_arena_alloc(&arena, args->ops), args->ops, 0,
+			    CTX_OTHER);
+	}
+	return 0;
+}
+
+SEC("syscall")
+int churn_give(struct torture_args *args)
+{
+	struct torture_worker *w = find_worker(args->worker);
+	u32 i;
+
+	bpf_for(i, 0, NR_CHURNED) {
+		if (i >= NR_CHURNED)
+			break;
+		if (w->slot[i].addr)
+			drop(&w->slot[i]);
 	}
 	return 0;
 }
@@ -819,6 +905,145 @@ static void stall(u64 r)
 		if (bpf_ktime_get_ns() > end)
 			break;
 	}
+}
+
+/*
+ * What goes wrong between two instructions only, does so if one CPU is between them for
+ * long and others are not idle. Here somebody is held up, until the others have done what
+ * must not happen meanwhile, or for a time. Each kind has a sixth of the
+ * time at most, that without a purpose less.
+ */
+static __noinline int hold(u32 what, u64 nsec)
+{
+	u32 cpu = bpf_get_smp_processor_id() & (MAX_CPUS - 1), i;
+	struct governor *g = bpf_map_lookup_elem(&governors, &cpu);
+	u64 begin = bpf_ktime_get_ns(), now = begin, before;
+
+	if (!g || what >= NR_HOLDS || closing || begin < g->free_until[what])
+		return 0;
+	g->free_until[what] = begin + (what == HOLD_PROBE ? 32 : 6) * nsec;
+	before = *(volatile u64 *)&happened[what];
+	count(&counts.holds[what]);
+	bpf_for(i, 0, 1000000) {
+		if (*(volatile u64 *)&happened[what] != before)
+			break;
+		now = bpf_ktime_get_ns();
+		if (now - begin > nsec)
+			return 0;
+	}
+	count(&counts.held_through[what]);
+	return 1;
+}
+
+static bool is_racer(void)
+{
+	u64 me = bpf_get_current_pid_tgid();
+
+	return me && (racers[0] == me || racers[1] == me);
+}
+
+/*
+ * A free has found the slab of an object, and does not own the object yet: only RCU keeps
+ * the slab's metadata. The page goes, in the wrong order, when others free the same.
+ */
+SEC("fentry/arena_slab_claim")
+int BPF_PROG(on_claim, struct arena_slab *as, unsigned int offset)
+{
+	struct slab *slab = as->slab;
+	unsigned long kaddr = as->kaddr, now;
+	u64 end;
+	u32 i;
+
+	if (phase != PHASE_HOLDS || !is_racer() || raced_size != PAGE_SIZE || !hold(HOLD_FREE, 20000000))
+		return 0;
+	/* The metadata goes after the page, and has another use soon */
+	end = bpf_ktime_get_ns() + 30000000;
+	bpf_for(i, 0, 1000000) {
+		if (bpf_ktime_get_ns() > end)
+			break;
+		now = *(volatile unsigned long *)&as->kaddr;
+		if (now == kaddr && *(struct slab *volatile *)&as->slab == slab)
+			continue;
+		report(ERR_GRACE, kaddr, 0, kaddr, now);
+		break;
+	}
+	return 0;
+}
+
+/* A fault has found the page of an object; its process may not be passed over now */
+static int hold_fault(u64 addr)
+{
+	if (hold_faults == 2 && (u32)bpf_get_current_pid_tgid() == looker &&
+	    addr - ARENA_BASE < MAX_PAGES * PAGE_SIZE) {
+		count(&happened[HOLD_WORKER]);
+		hold(HOLD_FAULT, 30000000);
+	}
+	return 0;
+}
+
+/* Not before a fault has found what is about to go */
+SEC("fentry/arena_slab_worker")
+int BPF_PROG(on_worker, struct work_struct *work)
+{
+	struct arena_slabs *sl = container_of(work, struct arena_slabs, work);
+
+	if (!hold_faults || BPF_CORE_READ(sl, arena, user_vm_start) != ARENA_BASE)
+		return 0;
+	hold_faults = 2;
+	hold(HOLD_WORKER, 20000000);
+	return 0;
+}
+
+SEC("fentry/vmf_insert_mixed")
+int BPF_PROG(on_slab_fault, struct vm_area_struct *vma, u64 addr)
+{
+	return hold_fault(addr);
+}
+
+/* The same with an object of several pages */
+SEC("fentry/vm_insert_page")
+int BPF_PROG(on_page_fault, struct vm_area_struct *vma, u64 addr)
+{
+	return hold_fault(addr);
+}
+
+SEC("fentry/slab_arena_free_page")
+int BPF_PROG(on_page_gone)
+{
+	count(&happened[HOLD_FREE]);
+	return 0;
+}
+
+SEC("fexit/arena_zap_mappings")
+int BPF_PROG(on_zapped, struct bpf_arena *zapped)
+{
+	if (zapped->user_vm_start == ARENA_BASE)
+		count(&happened[HOLD_FAULT]);
+	return 0;
+}
+
+SEC("fentry/slab_arena_keep")
+int BPF_PROG(on_keep)
+{
+	count(&counts.keeps);
+	return 0;
+}
+
+/* User space moves these about */
+SEC("kprobe")
+int on_probe(struct pt_regs *ctx)
+{
+	u32 cpu = bpf_get_smp_processor_id() & (MAX_CPUS - 1);
+	struct torture_worker *w = find_worker(WORKER(CTX_PROBE, cpu));
+
+	/* It takes seconds to remove them */
+	if (phase != PHASE_PROBES)
+		return 0;
+	if (is_racer())
+		hold(HOLD_RACE, 3000000);
+	else if ((w->ticks & 3) == 3)
+		hold(HOLD_PROBE, 1000000 + (w->rng & 0x1fffff));
+	return on_event(CTX_PROBE);
 }
 
 SEC("perf_event")

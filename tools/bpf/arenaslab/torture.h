@@ -28,13 +28,19 @@
 #define ARENA_LAWLESS		2
 #define NR_ARENAS		3
 
+/* The first one is here, the others follow at intervals of 4 GiB */
+#define ARENA_BASE		(1ULL << 44)
+
 #define PAGE_SHIFT		12
 #define MAX_PAGES		2048	/* of an arena: the table's size */
 #define NO_PAGES		4	/* at its end, where there is never one */
 #define MAX_CPUS		8
+#define CLASS_LARGE		12	/* behind the eleven size classes, 1 to 11 */
+#define CLASS_PAGES		13
 #define NR_SLOTS		64	/* objects that a worker holds at most */
 #define NR_FOREIGN		64	/* pointers of the other arena */
 #define NR_RACED		64	/* that two CPUs free at once */
+#define NR_CHURNED		8	/* whose pages go while faults look for them */
 #define NR_RING			512	/* pointers of the lawless arena */
 
 /*
@@ -57,16 +63,19 @@ enum torture_ctx {
 	CTX_PARTIAL,		/* kprobe: under a node's list_lock, where there is the hook */
 	CTX_IRQ,		/* hard interrupt, by the CPU clock */
 	CTX_TIMER,		/* bpf_timer, soft interrupt */
+	CTX_OTHER,		/* none: tasks with a purpose of their own, below */
+	CTX_PROBE,		/* kprobe: any instruction, see torture_probe.c */
 	NR_CTX,
 };
 
-#define MAX_WORKERS		128	/* a power of two, for the sake of the verifier */
+#define MAX_WORKERS		256	/* a power of two, for the sake of the verifier */
 
 /* A worker's number; the CPU of a task is just the how-manieth it is */
 #define WORKER(ctx, cpu)	((ctx) * MAX_CPUS + (cpu))
-/* Two that free the same, and one that attacks the scheduler's cmasks */
-#define WORKER_RACE		WORKER(NR_CTX, 0)
-#define WORKER_SCHED		WORKER(NR_CTX, 2)
+/* Two that free the same, one that attacks the scheduler's cmasks, one whose slabs go */
+#define WORKER_RACE		WORKER(CTX_OTHER, 0)
+#define WORKER_SCHED		WORKER(CTX_OTHER, 2)
+#define WORKER_CHURN		WORKER(CTX_OTHER, 3)
 
 struct torture_slot {
 	__u64 addr;
@@ -110,6 +119,7 @@ enum torture_error {
 	ERR_CHANGED,		/* a live object is not as its owner wrote it */
 	ERR_TABLE,		/* an object that was registered is not in the table */
 	ERR_BAD_SIZE,		/* alloc of an impossible size returned something */
+	ERR_GRACE,		/* a slab's metadata changed while RCU held it */
 	NR_ERRORS,
 };
 
@@ -119,6 +129,23 @@ struct torture_first {
 	__u64 size;
 	__u64 left;
 	__u64 right;
+};
+
+/* Of a run; how long is in torture.c, why in torture_probe.c */
+enum torture_phase {
+	PHASE_HOLDS,		/* some are held up where it matters */
+	PHASE_PROBES,		/* probes everywhere, who meets one may be held up */
+	PHASE_FREE,		/* nobody is */
+};
+
+/* Where somebody is held up on purpose, and what could happen in the meantime */
+enum torture_hold {
+	HOLD_FREE,		/* a free has found its slab, whose page goes */
+	HOLD_FAULT,		/* a fault has found its page, and all mappings are zapped */
+	HOLD_WORKER,		/* pages are about to go, and a fault finds one */
+	HOLD_RACE,		/* somewhere in a free of what another one frees */
+	HOLD_PROBE,		/* at any instruction */
+	NR_HOLDS,
 };
 
 struct torture_counts {
@@ -135,6 +162,9 @@ struct torture_counts {
 	__u64 busy;		/* a context interrupted itself */
 	__u64 stalls;		/* hard interrupts that were drawn out on purpose */
 	__u64 races;		/* objects that two threads freed at once */
+	__u64 holds[NR_HOLDS];
+	__u64 held_through[NR_HOLDS];	/* those in which it did happen */
+	__u64 keeps;		/* slabs that nobody could put on a list at once */
 	__u64 errors[NR_ERRORS];
 };
 

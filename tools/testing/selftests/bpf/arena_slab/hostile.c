@@ -264,6 +264,67 @@ static int test_inside(void)
 	return in_group(inside);
 }
 
+/* ---- reports in reports ---- */
+
+#define NESTED_IN	"_kmalloc_nolock_noprof"
+/* There are so many buffers a CPU for what reports say: MAX_BPRINTF_NEST_LEVEL */
+#define NR_BUFFERS	3
+
+static int nested_with(struct bpf_object *obj, struct bpf_link **links)
+{
+	static const char *const progs[] = { "nest_1", "nest_2", "nest_3", "nest_4" };
+	static char buf[4096];
+	struct arena_counters c;
+
+	for (int i = 0; i < (int)ARRAY_SIZE(progs); i++) {
+		links[i] = bpf_program__attach(bpf_object__find_program_by_name(obj, progs[i]));
+		if (!links[i])
+			return FAIL("%s cannot be attached: %s", progs[i], strerror(errno));
+	}
+	CHECK_EQ(run_prog(obj, "nest"), 0);
+	printf("# %llu bad frees, up to %llu on top of each other\n", VAR(obj, __u64, "bad_frees"),
+	       VAR(obj, __u64, "deepest"));
+	/* else nothing was tried */
+	CHECK(VAR(obj, __u64, "deepest") > NR_BUFFERS);
+	if (read_counters(arena_id(obj), &c))
+		return 1;
+	CHECK_EQ(c.interior, VAR(obj, __u64, "bad_frees"));
+	CHECK_EQ(c.allocs - c.frees, 0);
+	/* The one at the bottom had a buffer */
+	read_stream(obj, "nest", buf, sizeof(buf));
+	CHECK(strstr(buf, "it does not point to the start of an object"));
+	return 0;
+}
+
+static int nested_reports(void)
+{
+	struct bpf_link *links[4] = {};
+	struct bpf_object *obj;
+	int err;
+
+	if (libbpf_find_vmlinux_btf_id(NESTED_IN, BPF_TRACE_FENTRY) <= 0)
+		return SKIP("this kernel's BTF has no " NESTED_IN "()");
+	obj = open_image("hostile", PROGS("nest", "nest_1", "nest_2", "nest_3", "nest_4"));
+	if (!obj)
+		return 1;
+	bpf_map__set_autocreate(bpf_object__find_map_by_name(obj, "outer"), false);
+	if (bpf_object__load(obj)) {
+		bpf_object__close(obj);
+		return FAIL("hostile: cannot be loaded: %s (-v shows why)", strerror(errno));
+	}
+	err = nested_with(obj, links);
+	for (int i = 0; i < 4; i++)
+		bpf_link__destroy(links[i]);
+	bpf_object__close(obj);
+	return err;
+}
+
+/* What they cause is no kernel warning, however deep they are */
+static int test_nested_reports(void)
+{
+	return in_group(nested_reports);
+}
+
 /* ---- the arena of somebody else ---- */
 
 static int create_arena(void)
@@ -816,6 +877,8 @@ static int test_sysfs(void)
 const struct test hostile_tests[] = {
 	{ "hostile/inside", "programs allocate and free in the middle of the allocator",
 	  test_inside },
+	{ "hostile/nested_reports", "bad frees inside of the reports of bad frees warn of nothing",
+	  test_nested_reports },
 	{ "hostile/foreign_bare", "another arena, from a map of maps, gives nothing",
 	  test_foreign_bare },
 	{ "hostile/foreign_used", "one that others use keeps its books", test_foreign_used },

@@ -221,6 +221,61 @@ int free_kept(void *ctx)
 	return 0;
 }
 
+/* ---- reports in reports ---- */
+
+u32 nesting_pid;
+u64 nested_in, depth, deepest, bad_frees;
+
+/* What is reported is written down in memory that the next program is attached to */
+static __always_inline int free_badly(void)
+{
+	if (!nesting_pid || (u32)bpf_get_current_pid_tgid() != nesting_pid)
+		return 0;
+	if (++depth > deepest)
+		deepest = depth;
+	__sync_fetch_and_add(&bad_frees, 1);
+	bpf_arena_free(&arena, (void __arena *)(nested_in + 8));
+	depth--;
+	return 0;
+}
+
+/* None of them interrupts itself, so as many as it takes to be as deep */
+SEC("fentry/_kmalloc_nolock_noprof")
+int BPF_PROG(nest_1)
+{
+	return free_badly();
+}
+
+SEC("fentry/_kmalloc_nolock_noprof")
+int BPF_PROG(nest_2)
+{
+	return free_badly();
+}
+
+SEC("fentry/_kmalloc_nolock_noprof")
+int BPF_PROG(nest_3)
+{
+	return free_badly();
+}
+
+SEC("fentry/_kmalloc_nolock_noprof")
+int BPF_PROG(nest_4)
+{
+	return free_badly();
+}
+
+SEC("syscall")
+int nest(void *ctx)
+{
+	nested_in = (u64)alloc(64);
+	CHECK(nested_in);
+	nesting_pid = (u32)bpf_get_current_pid_tgid();
+	free_badly();
+	nesting_pid = 0;
+	release(nested_in);
+	return 0;
+}
+
 /* ---- the arena of somebody else ---- */
 
 struct {

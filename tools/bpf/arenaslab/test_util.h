@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What `arenaslab torture` and `arenaslab fuzz` have in common. */
+#ifndef TEST_UTIL_H
+#define TEST_UTIL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <linux/types.h>
+#include <unistd.h>
+
+#define NS		1000000000ULL
+#define COUNTERS	"/sys/kernel/debug/bpf_arena_slab"
+#define SYSFS_SLAB	"/sys/kernel/slab"
+
+__u64 now_ns(void);
+
+/* 0 or a negative errno */
+int write_text(const char *path, const char *text);
+/* False if it cannot be read; @buf is a string then, too */
+bool read_text(const char *path, char *buf, size_t size);
+/* -1 if there is none */
+long long read_number(const char *path);
+
+/* xorshift64*, as the programs have it; a state is never 0 */
+__u64 draw(__u64 *rng);
+/* A state for one of many, by splitmix64 */
+__u64 derive(__u64 seed, __u64 who);
+
+/* The kernel's log from here on; false if it cannot be read */
+bool log_watch(void);
+/* The next line that tells of trouble; false if there is none yet */
+bool log_trouble(char *text, size_t size);
+
+/* Wait for something that takes its time, @slow times more of it on a slow kernel */
+#define WAIT_SLOW(seconds, slow, cond)					\
+	({								\
+		__u64 __end = now_ns() + (seconds) * (slow) * NS;	\
+		bool __ok;						\
+									\
+		while (!(__ok = (cond)) && now_ns() < __end)		\
+			usleep(5000);					\
+		__ok;							\
+	})
+
+#endif /* TEST_UTIL_H */

@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * arenaslab torture: what is done to the machine. Processes that are killed with their
+ * memory cgroup, a scheduler, caches that are shrunk, CPUs that go and come back.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <bpf/libbpf.h>
+#include "torture_tool.h"
+#include "torture.skel.h"
+
+#define SYSFS_CPU	"/sys/devices/system/cpu"
+#define SCX_STATE	"/sys/kernel/sched_ext/state"
+#define CGROUP_ROOT	"/sys/fs/cgroup"
+/* What a group may keep when its last process and arena are gone: per-CPU stocks */
+#define GROUP_REST	(1LL << 20)
+
+/* ---- victims ---- */
+
+/* Loads, attaches, runs, closes, again and again, until somebody kills it */
+static void be_victim(const char *group, __u64 rng)
+{
+	char path[192];
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	snprintf(path, sizeof(path), "%s/cgroup.procs", group);
+	write_text(path, "0");
+	for (;;) {
+		struct arena a = { .name = "victim", .start = ARENA_BASE, .pages = 512 };
+		int kind = draw(&rng) >> 63 ? ARENA_LAWLESS : ARENA_SCRIBBLED;
+
+		a.skel = open_instance(kind, a.start, a.pages, 0);
+		if (!a.skel)
+			_exit(1);
+		bpf_program__set_autoload(a.skel->progs.on_map, false);
+		bpf_program__set_autoload(a.skel->progs.on_unmap, false);
+		bpf_program__set_autoload(a.skel->progs.on_link, false);
+		bpf_program__set_autoload(a.skel->progs.on_range, false);
+		bpf_program__set_autoload(a.skel->progs.on_slab_free, false);
+		bpf_program__set_autoload(a.skel->progs.on_partial, false);
+		bpf_program__set_autoload(a.skel->progs.on_page_alloc, false);
+		bpf_program__set_autoload(a.skel->progs.on_contention, false);
+		bpf_program__set_autoload(a.skel->progs.task_atomic, false);
+		bpf_program__set_autoload(a.skel->progs.task_race, false);
+		if (torture_bpf__load(a.skel))
+			_exit(1);
+		run_prog(a.skel->progs.start, 0, 0);
+		a.skel->links.on_switch = bpf_program__attach(a.skel->progs.on_switch);
+		a.skel->links.on_cache_free = bpf_program__attach(a.skel->progs.on_cache_free);
+		run_prog(a.skel->progs.start_timer, 0, 0);
+		for (int i = 0; i < 200; i++)
+			run_prog(a.skel->progs.task_sleep, i % MAX_CPUS, 64);
+		/* Without stopping the timer, or freeing anything */
+		torture_bpf__destroy(a.skel);
+	}
+}
+
+static void kill_one(const char *parent, __u64 *rng, int nr)
+{
+	long long rest = 0;
+	char group[128], path[192], number[16];
+	__u64 r = draw(rng);
+	bool move = r & 1;
+	int status;
+	pid_t pid;
+
+	snprintf(group, sizeof(group), "%s/victim%d", parent, nr);
+	if (mkdir(group, 0755) && errno != EEXIST)
+		return;
+	pid = fork();
+	if (!pid)
+		be_victim(group, draw(rng));
+	if (pid < 0)
+		return;
+	doze(100 + (r >> 8) % (3000 * opt.slow));
+	if (move) {
+		/* Its group goes, and with it what its arena is charged to */
+		snprintf(path, sizeof(path), "%s/cgroup.procs", parent);
+		snprintf(number, sizeof(number), "%d", pid);
+		write_text(path, number);
+		rmdir(group);
+		usleep((r >> 40) % 200000);
+	}
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	if (!WIFSIGNALED(status))
+		blame("a victim ended by itself, status %#x", status);
+	add(&shared->killed, 1);
+	if (move)
+		return;
+	snprintf(path, sizeof(path), "%s/memory.current", group);
+	if (!WAIT_FOR(30, (rest = read_number(path)) < GROUP_REST))
+		blame("%lld bytes are charged to a victim's group, 30 s after it was killed", rest);
+	WAIT_FOR(5, !rmdir(group));
+}
+
+int victims(const char *group)
+{
+	__u64 rng = seed_of(WHO_VICTIM);
+	struct progress *p = new_progress("victims");
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (int n = 0; !shared->stop; n++) {
+		kill_one(group, &rng, n);
+		p->count++;
+	}
+	return 0;
+}
+
+/* ---- the scheduler ---- */
+
+static bool sched_state_is(const char *state)
+{
+	char buf[64];
+
+	return read_text(SCX_STATE, buf, sizeof(buf)) && !strncmp(buf, state, strlen(state));
+}
+
+static struct torture_bpf *load_scheduler(void)
+{
+	struct torture_bpf *skel = open_instance(ARENA_SCRIBBLED, SCHED_START, 256, 0);
+	struct bpf_program *prog;
+
+	if (!skel)
+		return NULL;
+	bpf_object__for_each_program(prog, skel->obj)
+		bpf_program__set_autoload(prog, false);
+	bpf_map__set_autocreate(skel->maps.torture_ops, true);
+	bpf_program__set_autoload(skel->progs.start, true);
+	bpf_program__set_autoload(skel->progs.cid_init, true);
+	bpf_program__set_autoload(skel->progs.cid_set_cmask, true);
+	bpf_program__set_autoload(skel->progs.cid_go_online, true);
+	bpf_program__set_autoload(skel->progs.cid_go_offline, true);
+	bpf_program__set_autoload(skel->progs.free_kernels, true);
+	if (torture_bpf__load(skel)) {
+		torture_bpf__destroy(skel);
+		return NULL;
+	}
+	run_prog(skel->progs.start, 0, 0);
+	return skel;
+}
+
+/* One scheduler, for some seconds; false if there is no point in another one */
+static bool sched_round(struct progress *p, __u64 *rng)
+{
+	struct torture_bpf *skel = load_scheduler();
+	struct kernel_counts k;
+	cpu_set_t all, one;
+	__u64 frees, end;
+	__u32 id;
+
+	if (!skel) {
+		note("no sched_ext scheduler in cid form: %s", strerror(errno));
+		return false;
+	}
+	id = map_id(skel);
+	lock_plugs();
+	skel->links.torture_ops = bpf_map__attach_struct_ops(skel->maps.torture_ops);
+	unlock_plugs();
+	if (!skel->links.torture_ops) {
+		/* A CPU that came or went since it was loaded is a reason to try again */
+		usleep(200000);
+		torture_bpf__destroy(skel);
+		return true;
+	}
+	sched_getaffinity(0, sizeof(all), &all);
+	end = now_ns() + (2 + draw(rng) % 6) * NS;
+	for (int n = 0; !shared->stop && now_ns() < end && sched_state_is("enabled"); n++) {
+		run_prog(skel->progs.free_kernels, WORKER_SCHED, 32);
+		/* Each change of the affinity comes with a cmask */
+		CPU_ZERO(&one);
+		CPU_SET(n % nr_cpus, &one);
+		sched_setaffinity(0, sizeof(one), &one);
+		sched_setaffinity(0, sizeof(all), &all);
+		p->count++;
+	}
+	k = read_counts(id);
+	frees = skel->bss->counts.bad[BAD_KERNEL];
+	if (sched_state_is("enabled")) {
+		if (k.kernel_owned != (long long)frees)
+			blame("sched_ext: the kernel refused %lld frees of its objects, of %llu",
+			      k.kernel_owned, frees);
+	} else if (!shared->stop) {
+		blame("the scheduler was thrown out");
+	}
+	add(&shared->sched_frees, frees);
+	add(&shared->sched_cmasks, skel->bss->nr_cmasks);
+	add(&shared->sched_rounds, 1);
+	lock_plugs();
+	bpf_link__destroy(skel->links.torture_ops);
+	skel->links.torture_ops = NULL;
+	if (!WAIT_FOR(20, sched_state_is("disabled")))
+		blame("the scheduler is still there 20 s after it was detached");
+	unlock_plugs();
+	torture_bpf__destroy(skel);
+	return true;
+}
+
+int scheduler(const char *unused)
+{
+	__u64 rng = seed_of(WHO_SCHED);
+	struct progress *p;
+
+	(void)unused;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (!sched_state_is("disabled")) {
+		note("sched_ext is not there, or in use: no objects of the kernel's are attacked");
+		return 0;
+	}
+	p = new_progress("scheduler");
+	while (!shared->stop && sched_round(p, &rng))
+		doze(500);
+	snprintf(p->name, sizeof(p->name), "-");
+	return 0;
+}
+
+/* ---- sysfs ---- */
+
+static void read_cache(const char *path, void *unused)
+{
+	static const char *const files[] = { "objects", "slabs", "partial", "total_objects",
+					     "free_calls" };
+	char file[512], buf[4096];
+
+	(void)unused;
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		snprintf(file, sizeof(file), "%s/%s", path, files[i]);
+		read_text(file, buf, sizeof(buf));
+	}
+	snprintf(file, sizeof(file), "%s/validate", path);
+	write_text(file, "1");
+}
+
+int shrinker(const char *unused)
+{
+	__u64 rng = seed_of(WHO_SHRINKER);
+	struct progress *p = new_progress("shrinker");
+
+	(void)unused;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	while (!shared->stop) {
+		for_each_cache("arena:", shrink_cache, NULL);
+		for_each_cache("arena:", read_cache, NULL);
+		if (!(draw(&rng) >> 60) && !write_text("/proc/sys/vm/drop_caches", "3"))
+			add(&shared->drops, 1);
+		p->count++;
+		usleep(100000 + (draw(&rng) & 0xffff));
+	}
+	return 0;
+}
+
+/* ---- CPUs ---- */
+
+static int set_online(int cpu, bool online)
+{
+	char path[64];
+	int err;
+
+	snprintf(path, sizeof(path), SYSFS_CPU "/cpu%d/online", cpu);
+	lock_plugs();
+	err = write_text(path, online ? "1" : "0");
+	unlock_plugs();
+	return err;
+}
+
+int plugger(const char *unused)
+{
+	__u64 rng = seed_of(WHO_PLUGGER);
+	struct progress *p = new_progress("plugger");
+	int cpu, err;
+
+	(void)unused;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	while (!shared->stop) {
+		__u64 r = draw(&rng);
+
+		cpu = 1 + (r >> 8) % (nr_cpus - 1);
+		doze(300 + (r >> 20) % 1500);
+		err = set_online(cpu, false);
+		if (err && err != -EBUSY) {
+			note("CPU %d does not go: %s", cpu, strerror(-err));
+			break;
+		}
+		doze((r >> 40) % 400);
+		/* Its return can be refused for a moment, not for good */
+		if (!WAIT_FOR(20, !(err = set_online(cpu, true))))
+			blame("CPU %d does not come back: %s", cpu, strerror(-err));
+		add(&shared->plugs, 1);
+		p->count++;
+	}
+	snprintf(p->name, sizeof(p->name), "-");
+	return 0;
+}
+
+/* ---- groups, and what is left ---- */
+
+char group[64];
+static char body_group[96];
+int caches_before;
+
+const char *make_groups(void)
+{
+	char path[128];
+
+	write_text(CGROUP_ROOT "/cgroup.subtree_control", "+memory");
+	snprintf(group, sizeof(group), CGROUP_ROOT "/torture-%d", getpid());
+	snprintf(body_group, sizeof(body_group), "%s/body", group);
+	snprintf(path, sizeof(path), "%s/cgroup.subtree_control", group);
+	if (!mkdir(group, 0755) && !write_text(path, "+memory") && !mkdir(body_group, 0755)) {
+		snprintf(path, sizeof(path), "%s/memory.current", body_group);
+		if (!access(path, R_OK))
+			return body_group;
+	}
+	note("no memory controller at " CGROUP_ROOT
+	     ": charges are not looked at, nobody is killed");
+	*group = '\0';
+	return NULL;
+}
+
+static bool no_caches_left(void)
+{
+	return for_each_cache("arena:", NULL, NULL) <= caches_before;
+}
+
+long long check_leaks(void)
+{
+	long long rest = 0;
+	char path[128];
+
+	if (!WAIT_FOR(30, no_caches_left()))
+		blame("%d caches of arenas are left in " SYSFS_SLAB,
+		      for_each_cache("arena:", NULL, NULL) - caches_before);
+	if (!*group)
+		return 0;
+	snprintf(path, sizeof(path), "%s/memory.current", body_group);
+	if (!WAIT_FOR(30, (rest = read_number(path)) < GROUP_REST))
+		blame("%lld bytes are still charged to the group", rest);
+	rmdir(body_group);
+	WAIT_FOR(5, !rmdir(group));
+	return rest;
+}
