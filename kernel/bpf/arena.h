@@ -258,7 +258,7 @@ struct arena_slabs {
 unsigned long arena_slot(struct bpf_arena *arena, u32 pgoff);
 u32 arena_next_free_slot(struct bpf_arena *arena, u32 pgoff, u32 end, u32 *next);
 int arena_range_release(struct bpf_arena *arena, u32 pgoff, u32 page_cnt);
-int arena_slots_prepare(struct bpf_arena *arena, u32 pgoff, u32 page_cnt);
+int arena_slots_prepare(struct bpf_arena *arena, u32 pgoff, u32 page_cnt, gfp_t gfp);
 void arena_slots_set_large(struct bpf_arena *arena, u32 pgoff, u32 page_cnt);
 bool arena_slab_access_ok(struct bpf_arena *arena, u32 pgoff);
 void arena_slabs_destroy(struct bpf_arena *arena);
@@ -286,7 +286,7 @@ static inline int arena_range_release(struct bpf_arena *arena, u32 pgoff, u32 pa
 	return range_tree_set(&arena->rt, pgoff, page_cnt);
 }
 
-static inline int arena_slots_prepare(struct bpf_arena *arena, u32 pgoff, u32 page_cnt)
+static inline int arena_slots_prepare(struct bpf_arena *arena, u32 pgoff, u32 page_cnt, gfp_t gfp)
 {
 	return -EOPNOTSUPP;
 }

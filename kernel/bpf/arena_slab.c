@@ -283,15 +283,18 @@ VISIBLE_IF_KUNIT int arena_slots_add_leaf(struct arena_slabs *sl, u32 pgoff, gfp
 	return 0;
 }
 
-/* Make the leaves for a range that is about to be taken. Under the spinlock. */
-int arena_slots_prepare(struct bpf_arena *arena, u32 pgoff, u32 page_cnt)
+/*
+ * Make the leaves for a range that is about to be taken, under the spinlock; or by @gfp,
+ * if that is not 0, outside of it, for one that may be.
+ */
+int arena_slots_prepare(struct bpf_arena *arena, u32 pgoff, u32 page_cnt, gfp_t gfp)
 {
 	struct arena_slabs *sl = arena_slabs(arena);
 	u32 end = pgoff + page_cnt;
 	int err;
 
 	for (pgoff = round_down(pgoff, ARENA_LEAF_SLOTS); pgoff < end; pgoff += ARENA_LEAF_SLOTS) {
-		err = arena_slots_add_leaf(sl, pgoff, 0, true);
+		err = arena_slots_add_leaf(sl, pgoff, gfp, !gfp);
 		if (err)
 			return err;
 	}
