@@ -30,7 +30,7 @@
 
 #define TEST_PAGES	64
 #define MIDDLE		20
-#define NTH_MAX		1000
+#define NTH_MAX		2000
 #define NTH_ALL		0
 
 /* The kfuncs; only BTF knows them */
