@@ -354,10 +354,11 @@ void slab_arena_free_page(struct page *page)
  * slab_arena_drain - return what sheaves hold, and empty slabs
  * @s: the cache
  *
- * Context: may sleep. cpu_hotplug_lock is only tried, since the caller may hold
- * it for reading and a writer may wait.
+ * Context: may sleep. cpu_hotplug_lock and slab_mutex are only tried, since their
+ * holders may wait for the caller.
  *
- * Return: false if CPU hotplug was in the way and nothing was done.
+ * Return: false if one of them was in the way: sheaves may have been flushed, empty
+ * slabs were not given up.
  */
 bool slab_arena_drain(struct kmem_cache *s)
 {
