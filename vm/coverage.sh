@@ -5,8 +5,7 @@
 # those of vm/config/flavor/gcov.make were reached, with the ones that were not. KUnit
 # is one boot; each further one is a command in the VM. Their counts are added up.
 #
-# Usage: vm/coverage.sh [COMMAND]...	(default: the BPF tests, a fuzzer's and a
-#					stress tool's minute)
+# Usage: vm/coverage.sh [COMMAND]...	(default: arena_slab, the BPF tests)
 
 export FLAVOR=gcov
 # shellcheck source=vm/lib.sh
