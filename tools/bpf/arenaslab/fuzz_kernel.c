@@ -4,8 +4,9 @@
 #include <string.h>
 #include "fuzz_user.h"
 
-static void parse_counter(const char *line, struct fuzz_counts *k)
+static void parse_counter(const char *line, void *arg)
 {
+	struct fuzz_counts *k = arg;
 	long long allocs, frees, value;
 	char name[64];
 	__u32 size;
@@ -34,26 +35,8 @@ static void parse_counter(const char *line, struct fuzz_counts *k)
 struct fuzz_counts fuzz_read_counts(__u32 map_id)
 {
 	struct fuzz_counts k = {};
-	unsigned long long id, pages;
-	bool in = false;
-	char line[256];
-	__u32 map;
-	FILE *f = fopen(COUNTERS, "r");
 
-	while (f && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "arena %llu map_id %u pages %llu", &id, &map, &pages) == 3) {
-			in = map == map_id;
-			if (in) {
-				k.found = true;
-				k.id = id;
-				k.pages = pages;
-			}
-		} else if (in) {
-			parse_counter(line, &k);
-		}
-	}
-	if (f)
-		fclose(f);
+	k.found = read_counters(map_id, &k.id, &k.pages, parse_counter, &k);
 	return k;
 }
 

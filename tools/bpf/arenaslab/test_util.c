@@ -52,6 +52,32 @@ long long read_number(const char *path)
 	return read_text(path, buf, sizeof(buf)) && *buf ? atoll(buf) : -1;
 }
 
+bool read_counters(__u32 map_id, unsigned long long *arena_id, unsigned long long *pages,
+		   void (*line)(const char *line, void *arg), void *arg)
+{
+	unsigned long long id, nr;
+	bool in = false, found = false;
+	char buf[256];
+	__u32 map;
+	FILE *f = fopen(COUNTERS, "r");
+
+	while (f && fgets(buf, sizeof(buf), f)) {
+		if (sscanf(buf, "arena %llu map_id %u pages %llu", &id, &map, &nr) == 3) {
+			in = map == map_id;
+			if (in) {
+				found = true;
+				*arena_id = id;
+				*pages = nr;
+			}
+		} else if (in) {
+			line(buf, arg);
+		}
+	}
+	if (f)
+		fclose(f);
+	return found;
+}
+
 __u64 draw(__u64 *rng)
 {
 	__u64 x = *rng;

@@ -21,6 +21,13 @@ bool read_text(const char *path, char *buf, size_t size);
 /* -1 if there is none */
 long long read_number(const char *path);
 
+/*
+ * What the kernel counts for the arena with that map: @line() gets each line of it.
+ * False if there is no such arena (any more).
+ */
+bool read_counters(__u32 map_id, unsigned long long *arena_id, unsigned long long *pages,
+		   void (*line)(const char *line, void *arg), void *arg);
+
 /* xorshift64*, as the programs have it; a state is never 0 */
 __u64 draw(__u64 *rng);
 /* A state for one of many, by splitmix64 */

@@ -19,8 +19,9 @@
 
 /* ---- what the kernel counts ---- */
 
-static void parse_counter(const char *line, struct kernel_counts *k)
+static void parse_counter(const char *line, void *arg)
 {
+	struct kernel_counts *k = arg;
 	static const struct {
 		const char *name;
 		size_t offset;
@@ -57,26 +58,8 @@ static void parse_counter(const char *line, struct kernel_counts *k)
 struct kernel_counts read_counts(__u32 map_id)
 {
 	struct kernel_counts k = {};
-	unsigned long long id, pages;
-	bool in = false;
-	char line[256];
-	__u32 map;
-	FILE *f = fopen(COUNTERS, "r");
 
-	while (f && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "arena %llu map_id %u pages %llu", &id, &map, &pages) == 3) {
-			in = map == map_id;
-			if (in) {
-				k.found = true;
-				k.id = id;
-				k.pages = pages;
-			}
-		} else if (in) {
-			parse_counter(line, &k);
-		}
-	}
-	if (f)
-		fclose(f);
+	k.found = read_counters(map_id, &k.id, &k.pages, parse_counter, &k);
 	return k;
 }
 
