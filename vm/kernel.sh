@@ -116,7 +116,7 @@ build() {
 	[ -f "$BUILD/vmlinux" ] || need_space 3000 "a kernel build"
 	OUT=$BUILD
 	rm -f "$BUILD/.arena-build"
-	step "build the kernel ($NAME)" "kernel-$NAME" kmake -j"$JOBS" "${IMAGE##*/}"
+	step "build the kernel ($NAME)" "kernel-$NAME" filling "$BUILD" kmake -j"$JOBS" "${IMAGE##*/}"
 	mark_done "$BUILD/.arena-build" "$id"
 }
 
@@ -129,6 +129,7 @@ fi
 ! command -v ccache >/dev/null || CCACHE='ccache '
 lock
 "$VM/tree.sh" compose
+whole "$BUILD"
 configure
 build
 printf '%s\n' "$IMAGE"

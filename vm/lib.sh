@@ -236,6 +236,28 @@ step() {
 	rm -f "$part"
 }
 
+# filling DIR COMMAND...: run what fills DIR bit by bit, as make does. Killed outright,
+# it leaves half a file that the next make takes for a whole one; make itself, told to
+# stop, takes it away.
+filling() {
+	local dir=$1 rc=0
+
+	shift
+	mkdir -p "$dir" && : >"$dir.unfinished" || return
+	rm -f "$dir.stamp"
+	trap : INT TERM HUP
+	"$@" || rc=$?
+	rm -f "$dir.unfinished"
+	return "$rc"
+}
+
+# whole DIR: what a killed run left of it goes.
+whole() {
+	[ -e "$1.unfinished" ] || return 0
+	say "$(shown "$1"): its build was killed half-way, and starts anew"
+	rm -rf "$1" "$1.unfinished"
+}
+
 # put FILE: stdin becomes FILE, which is not touched when that is what it holds.
 put() {
 	cat >"$1.tmp"

@@ -246,7 +246,7 @@ build_module() {
 	}
 	rm -rf "$KMOD"
 	mkdir -p "$KMOD"
-	step "build bpf_testmod ($NAME)" "bpf_testmod-$NAME" module_make
+	step "build bpf_testmod ($NAME)" "bpf_testmod-$NAME" filling "$BUILD" module_make
 	mark_done "$KMOD.stamp" "$id"
 }
 

@@ -65,8 +65,8 @@ bpftool() {
 
 	id=$(tree_id 'tools/(bpf/bpftool|lib|include|build|scripts)/|kernel/bpf/disasm')
 	[ -x "$BPFTOOL" ] && is_done "$HOST_TOOLS/bpftool.stamp" "$id" && return
-	mkdir -p "$HOST_TOOLS/bpftool"
-	step "build bpftool" bpftool make -C "$TREE/tools/bpf/bpftool" -j"$JOBS" \
+	whole "$HOST_TOOLS/bpftool"
+	step "build bpftool" bpftool filling "$HOST_TOOLS/bpftool" make -C "$TREE/tools/bpf/bpftool" -j"$JOBS" \
 		OUTPUT="$HOST_TOOLS/bpftool/" CC=clang-19 HOSTCC=clang-19 CLANG=clang-19 \
 		LD=ld.lld-19 HOSTLD=ld.lld-19 AR=llvm-ar-19 HOSTAR=llvm-ar-19 LLVM_STRIP=llvm-strip-19 bootstrap
 	mark_done "$HOST_TOOLS/bpftool.stamp" "$id"
@@ -77,15 +77,15 @@ libbpf() {
 
 	id=$(tree_id 'tools/(lib|include|build|scripts|arch)/|include/uapi/linux/bpf')
 	[ -f "$LIBBPF/libbpf.a" ] && is_done "$LIBBPF.stamp" "$id" && return
-	mkdir -p "$LIBBPF/obj"
+	whole "$LIBBPF"
 	libbpf_make() {
-		make -C "$TREE/tools/lib/bpf" -j"$JOBS" ARCH="$BPF_ARCH" CC="${CROSS}gcc" LD="${CROSS}ld" \
+		mkdir -p "$LIBBPF/obj" && make -C "$TREE/tools/lib/bpf" -j"$JOBS" ARCH="$BPF_ARCH" CC="${CROSS}gcc" LD="${CROSS}ld" \
 			AR="${CROSS}ar" EXTRA_CFLAGS="${SYSROOT:+-I$SYSROOT/usr/include} -g -O2" \
 			OUTPUT="$LIBBPF/obj/" DESTDIR="$LIBBPF/" prefix= \
 			"$LIBBPF/obj/libbpf.a" install_headers &&
 			cp "$LIBBPF/obj/libbpf.a" "$LIBBPF/"
 	}
-	step "build libbpf ($ARCH)" "libbpf-$ARCH" libbpf_make
+	step "build libbpf ($ARCH)" "libbpf-$ARCH" filling "$LIBBPF" libbpf_make
 	mark_done "$LIBBPF.stamp" "$id"
 }
 
@@ -110,16 +110,16 @@ qmap() {
 
 	[ -z "$SYSROOT" ] || cc+=" -isystem $SYSROOT/usr/include -L$SYSROOT/usr/lib/aarch64-linux-gnu"
 	id=$({ tree_id 'tools/'; hash <"$VMLINUX_H"; } | hash)
-	[ -x "$TOOLS/bin/scx_qmap" ] && is_done "$TOOLS/qmap.stamp" "$id" && return
-	mkdir -p "$TOOLS/sched_ext" "$TOOLS/bin"
+	[ -x "$TOOLS/bin/scx_qmap" ] && is_done "$TOOLS/sched_ext.stamp" "$id" && return
+	whole "$TOOLS/sched_ext"
 	qmap_make() {
 		make -C "$TREE/tools/sched_ext" O="$TOOLS/sched_ext" ARCH="$ARCH" CC="$cc" \
 			CLANG="$CLANG -I$LIBBPF/include" BPFTOOL="$BPFTOOL" BPFOBJ="$LIBBPF/libbpf.a" \
 			VMLINUX_BTF="$BUILD/vmlinux" VMLINUX_H="$VMLINUX_H" scx_qmap &&
 			cp "$TOOLS/sched_ext/build/bin/scx_qmap" "$TOOLS/bin/"
 	}
-	step "build scx_qmap ($NAME)" "scx_qmap-$NAME" qmap_make
-	mark_done "$TOOLS/qmap.stamp" "$id"
+	step "build scx_qmap ($NAME)" "scx_qmap-$NAME" filling "$TOOLS/sched_ext" qmap_make
+	mark_done "$TOOLS/sched_ext.stamp" "$id"
 }
 
 # ours FOLDER PROGRAM: one of this repository's, if it is there.
@@ -131,14 +131,14 @@ ours() {
 		say "without $program: there is no $folder yet"
 		return
 	fi
-	mkdir -p "$TOOLS/$program" "$TOOLS/bin"
+	whole "$TOOLS/$program"
 	ours_make() {
 		make -C "$TREE/$folder" -j"$JOBS" OUTPUT="$TOOLS/$program/" ARCH="$ARCH" \
 			CC="${CROSS}gcc" CLANG=clang-19 BPFTOOL="$BPFTOOL" LIBBPF_DIR="$LIBBPF" \
 			VMLINUX_H="$VMLINUX_H" SYSROOT="$SYSROOT" &&
 			cp "$TOOLS/$program/$program" "$TOOLS/bin/"
 	}
-	step "build $program ($NAME)" "$program-$NAME" ours_make
+	step "build $program ($NAME)" "$program-$NAME" filling "$TOOLS/$program" ours_make
 }
 
 image() {
