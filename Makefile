@@ -12,7 +12,7 @@ export ARCH ARCHES FLAVOR FORCE CMD DURATION HOST_DIR MEM REPLAY SEED SMP TIMEOU
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test matrix base kunit selftest selftest-upstream torture fuzz models vm tree refresh kernel tools source setup lint clean distclean
+.PHONY: help run test matrix base kunit selftest selftest-upstream torture fuzz coverage models vm tree refresh kernel tools source setup lint clean distclean
 
 help: ## this text
 	@echo 'The two that matter:'
@@ -66,6 +66,10 @@ torture: kernel tools ## hostile programs against the allocator, for DURATION=60
 
 fuzz: kernel tools ## random sequences against a model of the arena, for DURATION=60 seconds [SEED=] or REPLAY=file
 	@vm/fuzz.sh
+
+coverage: FLAVOR := gcov
+coverage: kernel tools ## which lines of our kernel files KUnit, BPF tests, torture and fuzz reach
+	@vm/coverage.sh
 
 ifneq ($(HOST_DIR),)
 ifeq ($(wildcard $(HOST_DIR)/.),)

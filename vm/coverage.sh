@@ -5,7 +5,7 @@
 # those of vm/config/flavor/gcov.make were reached, with the ones that were not. KUnit
 # is one boot; each further one is a command in the VM. Their counts are added up.
 #
-# Usage: vm/coverage.sh [COMMAND]...	(default: arena_slab, the BPF tests)
+# Usage: [DURATION=60] vm/coverage.sh [COMMAND]...	(default: BPF tests, torture, fuzz)
 
 export FLAVOR=gcov
 # shellcheck source=vm/lib.sh
@@ -13,7 +13,8 @@ export FLAVOR=gcov
 arch_setup
 run_setup
 
-[ $# -gt 0 ] || set -- arena_slab
+DURATION=${DURATION:-60}
+[ $# -gt 0 ] || set -- arena_slab "arenaslab torture -d $DURATION" "arenaslab fuzz -d $DURATION"
 [ -f "$IMAGE" ] || die "there is no kernel for $NAME yet: make kernel FLAVOR=$FLAVOR"
 GCOV=${CROSS}gcov
 GCOV_TOOL=${CROSS}gcov-tool
@@ -31,7 +32,7 @@ for command in kunit "$@"; do
 	n=$((n + 1))
 	mkdir -p "$OUT/$n"
 	say "coverage: $command"
-	args=()
+	args=(-a 'watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120')	# as vm/torture.sh
 	[ "$command" != kunit ] || args=(-a kunit.autorun=1)
 	[ "$command" != kunit ] || command=true
 	HOST_DIR=$OUT/$n TIMEOUT=${TIMEOUT:-1800} "$VM/boot.sh" -s -n "coverage-$n" "${args[@]}" \

@@ -45,8 +45,9 @@ cmask_cache() {
 title "scx_qmap schedules forks and affinity changes"
 scx_qmap >/tmp/qmap.log 2>&1 &
 qmap=$!
+# A kernel with lockdep and KASAN takes its time: the VM's timeout is the limit.
 n=0
-while [ "$(state)" != enabled ] && [ $n -lt 60 ] && kill -0 $qmap 2>/dev/null; do
+while [ "$(state)" != enabled ] && kill -0 $qmap 2>/dev/null; do
 	sleep 1
 	n=$((n + 1))
 done
@@ -79,7 +80,7 @@ wait $load 2>/dev/null
 tail -n 6 /tmp/qmap.log
 kill -INT $qmap 2>/dev/null
 n=0
-while [ "$(state)" != disabled ] && [ $n -lt 30 ]; do
+while [ "$(state)" != disabled ] && [ $n -lt 120 ]; do
 	sleep 1
 	n=$((n + 1))
 done
