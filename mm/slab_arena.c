@@ -11,6 +11,7 @@
  *	set_freepointer(s, object 5, object 9)	state[5] = FREE | 9
  *	the alloc boundary takes object 5	state[5] = LIVE, by xchg
  *	a program frees it			LIVE -> CACHED, by cmpxchg
+ *	SLUB puts it on a free list		state[5] = FREED | 9
  *	the same program frees it again		state is CACHED: refused
  *
  * Invariants:
@@ -18,24 +19,26 @@
  *  1. SLUB's own: inuse is the number of objects that are on no free list of
  *     the slab. It rests on links that read back as written (state[] is kernel
  *     memory) and on one __slab_free() for each object taken. An object leaves
- *     through slab_arena_alloc(), which makes it LIVE once, and comes back
+ *     through slab_arena_make_live(), which makes it LIVE once, and comes back
  *     through the one cmpxchg that finds it LIVE. So inuse cannot underflow,
  *     and a slab that is given up has no live object.
  *  2. LIVE is the last store of an allocation, after all zeroing, and the won
  *     cmpxchg is the first act of a free. In between nobody uses the direct-map
  *     address: from the moment an object is LIVE a hostile free can empty the
  *     slab, and its page can become something else.
- *  3. state[] is all CACHED before the slot points at it.
+ *  3. state[] is all FRESH before the slot points at it.
  *
  * Modelled in tools/verification/arena_slab/: the state word in state.pml, deferred
- * frees and their end in defer.pml. `make models` checks them.
+ * frees and their end in defer.pml, frees after a grace period in rcu.pml. `make models`
+ * checks them.
  *
  * Lock order: none is taken here. Links are read and written by whoever owns
  * the object in SLUB's sense: under list_lock, or with the list detached.
- * Contexts: everything but attach with @allow_spin, drain and detach may run in
- * any context, NMI included.
+ * Contexts: everything but attach with @allow_spin, the bulk functions, the RCU callback,
+ * drain and detach may run in any context, NMI included.
  */
 #include <kunit/static_stub.h>
+#include <linux/bitfield.h>
 #include <linux/kasan.h>
 #include <linux/mm.h>
 #include <linux/rcupdate.h>
@@ -101,10 +104,12 @@ void slab_arena_init_cache(struct bpf_arena_cache *c)
 	c->reciprocal_size = c->s->reciprocal_size;
 }
 
-const char *slab_arena_name(struct bpf_arena_cache *c)
-{
-	return c->s->name;
-}
+/* as->rcu: the heads of two stacks, see slab_arena_free_rcu() */
+#define ARENA_RCU_NEW		GENMASK(15, 0)
+#define ARENA_RCU_WAIT		GENMASK(31, 16)
+#define ARENA_RCU_WORD(new, wait)	((int)(FIELD_PREP(ARENA_RCU_NEW, new) | \
+					       FIELD_PREP(ARENA_RCU_WAIT, wait)))
+#define ARENA_RCU_NONE		ARENA_RCU_WORD(ARENA_OBJ_END, ARENA_OBJ_END)
 
 static struct arena_slab *slab_to_arena(struct kmem_cache *s, const struct slab *slab)
 {
@@ -129,15 +134,16 @@ void *slab_arena_get_link(struct kmem_cache *s, void *object)
 {
 	struct arena_slab *as = slab_to_arena(s, virt_to_slab(object));
 	u16 state = READ_ONCE(as->state[arena_obj_index(s, as, object)]);
+	u16 tag = state & ARENA_OBJ_TAG, link = state & ARENA_OBJ_INDEX;
 
 	/*
 	 * Who asks owns the object or holds the list_lock of a slab on the partial list,
 	 * and then it is free: others may push, but not take. A link that is none must
 	 * not lead out of the slab in any case.
 	 */
-	if ((state & ARENA_OBJ_TAG) != ARENA_OBJ_FREE || state >= as->objects)
+	if ((tag != ARENA_OBJ_FREE && tag != ARENA_OBJ_FREED) || link >= as->objects)
 		return NULL;
-	return as->base + (size_t)state * s->size;
+	return as->base + (size_t)link * s->size;
 }
 
 /* set_freepointer() of an arena cache; links stay within one slab */
@@ -145,8 +151,11 @@ void slab_arena_set_link(struct kmem_cache *s, void *object, void *next)
 {
 	struct arena_slab *as = slab_to_arena(s, virt_to_slab(object));
 	u16 link = next ? arena_obj_index(s, as, next) : ARENA_OBJ_END;
+	u16 *state = &as->state[arena_obj_index(s, as, object)];
+	u16 old = READ_ONCE(*state);
+	bool fresh = (old & ARENA_OBJ_TAG) == ARENA_OBJ_FREE || old == ARENA_OBJ_FRESH;
 
-	WRITE_ONCE(as->state[arena_obj_index(s, as, object)], ARENA_OBJ_FREE | link);
+	WRITE_ONCE(*state, (fresh ? ARENA_OBJ_FREE : ARENA_OBJ_FREED) | link);
 }
 
 /**
@@ -181,8 +190,9 @@ bool slab_arena_attach(struct kmem_cache *s, struct slab *slab, gfp_t gfp, bool 
 	as->objects = slab->objects;
 	as->dead = 0;
 	atomic_set(&as->defer_head, ARENA_OBJ_END);
+	atomic_set(&as->rcu, ARENA_RCU_NONE);
 	for (unsigned int i = 0; i < as->objects; i++)
-		as->state[i] = ARENA_OBJ_CACHED;
+		as->state[i] = ARENA_OBJ_FRESH;
 
 	/* Publishes the slot, with a barrier after the stores above */
 	if (bpf_arena_slab_map(as, slab_page(slab), gfp, allow_spin)) {
@@ -268,6 +278,140 @@ void slab_arena_deferred_work(struct irq_work *work)
 }
 
 /*
+ * Free after a grace period. A slab has two stacks for that, linked through the states
+ * like the one of deferred frees, and with their heads in one word, as->rcu:
+ *
+ *	new	the low half; whoever frees pushes here
+ *	wait	the high half; those that the grace period under way is for
+ *
+ *	object 5 is freed	rcu = { 5, END }	slab into c->rcu_new, irq_work
+ *	a grace period begins	rcu = { END, 5 }	slab into c->rcu_wait, call_rcu()
+ *	object 7 is freed	rcu = { 7, 5 }		the slab is in a list already
+ *	it ends			rcu = { END, 7 }	5 goes back to SLUB; the next one
+ *
+ * So a slab is in one of the lists exactly while the word is not empty, and who changes
+ * it from empty puts it there. Nothing is allocated and no byte of the objects is
+ * touched: a struct rcu_head in them would be a function pointer that programs write.
+ * There is one rcu_head for all of a cache, used again and again.
+ */
+/**
+ * slab_arena_free_rcu - return an object, whose LIVE state the caller has won, later
+ * @as: its slab
+ * @object: its direct-map address
+ *
+ * Context: any.
+ */
+void slab_arena_free_rcu(struct arena_slab *as, void *object)
+{
+	struct bpf_arena_cache *c = as->cache;
+	unsigned int idx = arena_obj_index(c->s, as, object);
+	int old = atomic_read(&as->rcu);
+
+	/* bpf_arena_cache_destroy() is not called before we have returned */
+	if (!READ_ONCE(c->rcu_used))
+		WRITE_ONCE(c->rcu_used, true);
+	/*
+	 * No ABA: the new stack is taken as a whole. The cmpxchg orders the link before
+	 * the head; pairs with the one in slab_arena_rcu_next(). As long as the object is
+	 * not back it keeps the slab.
+	 */
+	do {
+		WRITE_ONCE(as->state[idx], ARENA_OBJ_DEFERRED | FIELD_GET(ARENA_RCU_NEW, old));
+	} while (!atomic_try_cmpxchg(&as->rcu, &old,
+				     ARENA_RCU_WORD(idx, FIELD_GET(ARENA_RCU_WAIT, old))));
+
+	/* As for deferred frees: the irq_work after the slab is in the list */
+	if (old == ARENA_RCU_NONE && llist_add(&as->rcu_node, &c->rcu_new))
+		irq_work_queue(&c->rcu_irq);
+}
+
+/*
+ * What was pushed so far waits for the grace period that starts next. Returns the stack
+ * that has waited; @more tells whether the slab stays in a list.
+ */
+static unsigned int slab_arena_rcu_next(struct arena_slab *as, bool *more)
+{
+	int old = atomic_read(&as->rcu), new;
+
+	do {
+		new = FIELD_GET(ARENA_RCU_NEW, old);
+		*more = new != ARENA_OBJ_END;
+	} while (!atomic_try_cmpxchg(&as->rcu, &old, ARENA_RCU_WORD(ARENA_OBJ_END, new)));
+	return FIELD_GET(ARENA_RCU_WAIT, old);
+}
+
+static void slab_arena_rcu_done(struct rcu_head *head);
+
+/* Start a grace period for what is there, if there is something. By the one who is busy. */
+static void slab_arena_rcu_start(struct bpf_arena_cache *c)
+{
+	struct arena_slab *as, *next;
+	bool more;
+
+	for (;;) {
+		llist_for_each_entry_safe(as, next, llist_del_all(&c->rcu_new), rcu_node) {
+			slab_arena_rcu_next(as, &more);
+			as->rcu_node.next = c->rcu_wait;
+			c->rcu_wait = &as->rcu_node;
+		}
+		if (c->rcu_wait && !READ_ONCE(c->rcu_stop)) {
+			call_rcu(&c->rcu, slab_arena_rcu_done);
+			return;
+		}
+		/*
+		 * Who adds a slab from here on finds us not busy, or we find the slab; the
+		 * barriers are in the llist_add() and the cmpxchg of the irq_work there.
+		 */
+		smp_store_release(&c->rcu_busy, 0);
+		smp_mb();
+		if (llist_empty(&c->rcu_new) || READ_ONCE(c->rcu_stop) ||
+		    cmpxchg(&c->rcu_busy, 0, 1))
+			return;
+	}
+}
+
+/* irq_work of a cache: somebody freed an object by slab_arena_free_rcu() */
+void slab_arena_rcu_work(struct irq_work *work)
+{
+	struct bpf_arena_cache *c = container_of(work, struct bpf_arena_cache, rcu_irq);
+
+	/* Else the callback that is queued finds the slab */
+	if (!READ_ONCE(c->rcu_stop) && !cmpxchg(&c->rcu_busy, 0, 1))
+		slab_arena_rcu_start(c);
+}
+
+/* A grace period has passed since slab_arena_rcu_start() */
+static void slab_arena_rcu_done(struct rcu_head *head)
+{
+	struct bpf_arena_cache *c = container_of(head, struct bpf_arena_cache, rcu);
+	struct llist_node *list = c->rcu_wait;
+	struct arena_slab *as, *next;
+	bool more;
+
+	c->rcu_wait = NULL;
+	if (READ_ONCE(c->rcu_stop))
+		list = NULL;
+	/* _safe: the last object that goes back may take the slab with it */
+	llist_for_each_entry_safe(as, next, list, rcu_node) {
+		unsigned int idx = slab_arena_rcu_next(as, &more);
+		void *base = as->base;
+
+		if (more) {
+			as->rcu_node.next = c->rcu_wait;
+			c->rcu_wait = &as->rcu_node;
+		}
+		while (idx != ARENA_OBJ_END) {
+			unsigned int link = READ_ONCE(as->state[idx]) & ARENA_OBJ_INDEX;
+
+			WRITE_ONCE(as->state[idx], ARENA_OBJ_CACHED);
+			slab_arena_free(as, base + (size_t)idx * c->size, false);
+			idx = link;
+		}
+	}
+	slab_arena_rcu_start(c);
+}
+
+/*
  * A new slab could not be put on the partial list because its lock was taken
  * and we may not spin. Giving the page back would cost a map, an unmap and a
  * TLB flush for each such failure, which programs meet all the time. Keep it:
@@ -289,27 +433,13 @@ void slab_arena_keep(struct kmem_cache *s, struct slab *slab)
 	}
 }
 
-/**
- * slab_arena_alloc - allocate an object
- * @c: the cache
- * @gfp: __GFP_ZERO, and how to wait if not @nolock
- * @nolock: never spin on a lock; for any context
- *
- * Return: the arena kernel address, or NULL.
- */
-void *slab_arena_alloc(struct bpf_arena_cache *c, gfp_t gfp, bool nolock)
+/* An object that SLUB gave us goes to its user, under its arena kernel address */
+static void *slab_arena_make_live(struct bpf_arena_cache *c, void *object)
 {
 	struct kmem_cache *s = c->s;
 	struct arena_slab *as;
 	unsigned int idx;
-	void *object;
 	u16 old;
-
-	/* A full arena is no news for the kernel log; pages are charged, not objects */
-	gfp = (gfp | __GFP_NOWARN) & ~__GFP_ACCOUNT;
-	object = nolock ? kmem_cache_alloc_nolock(s, gfp) : kmem_cache_alloc(s, gfp);
-	if (unlikely(!object))
-		return NULL;
 
 	object = kasan_reset_tag(object);
 	as = slab_to_arena(s, virt_to_slab(object));
@@ -323,8 +453,57 @@ void *slab_arena_alloc(struct bpf_arena_cache *c, gfp_t gfp, bool nolock)
 	 * cmpxchg in arena_slab_claim().
 	 */
 	old = xchg(&as->state[idx], ARENA_OBJ_LIVE);
-	VM_WARN_ON_ONCE((old & ARENA_OBJ_TAG) == ARENA_OBJ_LIVE);
+	VM_WARN_ON_ONCE(old == ARENA_OBJ_LIVE);
 	return object;
+}
+
+/* A full arena is no news for the kernel log; pages are charged, not objects */
+static gfp_t slab_arena_gfp(gfp_t gfp)
+{
+	return (gfp | __GFP_NOWARN) & ~__GFP_ACCOUNT;
+}
+
+/**
+ * slab_arena_alloc - allocate an object
+ * @c: the cache
+ * @gfp: __GFP_ZERO, and how to wait if not @nolock
+ * @node: from where, if not @nolock
+ * @nolock: never spin on a lock; for any context
+ *
+ * Return: the arena kernel address, or NULL.
+ */
+void *slab_arena_alloc(struct bpf_arena_cache *c, gfp_t gfp, int node, bool nolock)
+{
+	void *object;
+
+	gfp = slab_arena_gfp(gfp);
+	if (nolock)
+		object = kmem_cache_alloc_nolock(c->s, gfp);
+	else if (node == NUMA_NO_NODE)
+		object = kmem_cache_alloc(c->s, gfp);
+	else
+		object = kmem_cache_alloc_node(c->s, gfp, node);
+	return likely(object) ? slab_arena_make_live(c, object) : NULL;
+}
+
+/**
+ * slab_arena_alloc_bulk - allocate several objects, or none
+ * @c: the cache
+ * @gfp: as for slab_arena_alloc()
+ * @nr: how many
+ * @p: out: their arena kernel addresses; undefined if it fails
+ *
+ * What SLUB has taken when it fails it returns itself: nobody has seen it LIVE.
+ *
+ * Return: true if there are all of them.
+ */
+bool slab_arena_alloc_bulk(struct bpf_arena_cache *c, gfp_t gfp, size_t nr, void **p)
+{
+	if (!kmem_cache_alloc_bulk(c->s, slab_arena_gfp(gfp), nr, p))
+		return false;
+	for (size_t i = 0; i < nr; i++)
+		p[i] = slab_arena_make_live(c, p[i]);
+	return true;
 }
 
 /**
@@ -342,6 +521,18 @@ void slab_arena_free(struct arena_slab *as, void *object, bool nolock)
 		kmem_cache_free(c->s, object);
 	else if (!kmem_cache_free_nolock(c->s, object))
 		slab_arena_defer(as, arena_obj_index(c->s, as, object));
+}
+
+/**
+ * slab_arena_free_bulk - return objects whose LIVE states the caller has won
+ * @c: the cache of all of them
+ * @nr: how many
+ * @p: their direct-map addresses; overwritten
+ */
+void slab_arena_free_bulk(struct bpf_arena_cache *c, size_t nr, void **p)
+{
+	this_cpu_add(c->stats->frees, nr);
+	kmem_cache_free_bulk(c->s, nr, p);
 }
 
 /* The last step of a page's way back: nothing maps it any more */

@@ -32,9 +32,15 @@ struct bpf_arena_cache *bpf_arena_cache_create(struct bpf_map *arena, const char
 void bpf_arena_cache_destroy(struct bpf_arena_cache *c);
 
 void *bpf_arena_cache_alloc(struct bpf_arena_cache *c, gfp_t gfp);
+void *bpf_arena_cache_alloc_node(struct bpf_arena_cache *c, gfp_t gfp, int node);
 void *bpf_arena_cache_alloc_nolock(struct bpf_arena_cache *c, gfp_t gfp);
+bool bpf_arena_cache_alloc_bulk(struct bpf_arena_cache *c, gfp_t gfp, size_t nr, void **kaddrs);
+
 void bpf_arena_cache_free(struct bpf_arena_cache *c, void *kaddr);
 void bpf_arena_cache_free_nolock(struct bpf_arena_cache *c, void *kaddr);
+void bpf_arena_cache_free_rcu(struct bpf_arena_cache *c, void *kaddr);
+size_t bpf_arena_cache_free_bulk(struct bpf_arena_cache *c, size_t nr, void **kaddrs);
+int bpf_arena_cache_free_uaddr(struct bpf_arena_cache *c, u64 uaddr);
 
 u64 bpf_arena_cache_uaddr(const struct bpf_arena_cache *c, const void *kaddr);
 void *bpf_arena_cache_kaddr(const struct bpf_arena_cache *c, u64 uaddr);
@@ -60,8 +66,30 @@ static inline void *bpf_arena_cache_alloc_nolock(struct bpf_arena_cache *c, gfp_
 	return NULL;
 }
 
+static inline void *bpf_arena_cache_alloc_node(struct bpf_arena_cache *c, gfp_t gfp, int node)
+{
+	return NULL;
+}
+
+static inline bool bpf_arena_cache_alloc_bulk(struct bpf_arena_cache *c, gfp_t gfp, size_t nr,
+					      void **kaddrs)
+{
+	return false;
+}
+
 static inline void bpf_arena_cache_free(struct bpf_arena_cache *c, void *kaddr) {}
 static inline void bpf_arena_cache_free_nolock(struct bpf_arena_cache *c, void *kaddr) {}
+static inline void bpf_arena_cache_free_rcu(struct bpf_arena_cache *c, void *kaddr) {}
+
+static inline size_t bpf_arena_cache_free_bulk(struct bpf_arena_cache *c, size_t nr, void **kaddrs)
+{
+	return 0;
+}
+
+static inline int bpf_arena_cache_free_uaddr(struct bpf_arena_cache *c, u64 uaddr)
+{
+	return -EOPNOTSUPP;
+}
 
 static inline u64 bpf_arena_cache_uaddr(const struct bpf_arena_cache *c, const void *kaddr)
 {

@@ -14,7 +14,7 @@
  *	slots		dir[0]->slot[3] -> struct arena_slab
  *	slab page	64 objects; any byte of them may change at any moment
  *	struct slab	freelist (direct map), counters { inuse, objects, pgoff 3 }
- *	arena_slab	56 bytes + state[64], 2 bytes an object: 4.5 % of the page
+ *	arena_slab	64 bytes + state[64], 2 bytes an object: 4.7 % of the page
  */
 #ifndef _LINUX_SLAB_ARENA_H
 #define _LINUX_SLAB_ARENA_H
@@ -39,23 +39,33 @@ struct slab;
  * State of one object, 16 bits:
  *
  *	FREE | next	on a SLUB free list, or was when SLUB last looked: the
- *			objects in a sheaf keep the link that they had
- *	CACHED		with SLUB, on no list: freshly made, or just freed
- *	DEFERRED | next	freed where no lock could be taken; on the slab's stack
+ *			objects in a sheaf keep the link that they had; never handed
+ *			out since the slab was made
+ *	FREED | next	the same, and it has been handed out
+ *	DEFERRED | next	freed, and on a stack of the slab's: where no lock could be
+ *			taken, or until a grace period has passed
+ *	FRESH		with SLUB, on no list, never handed out
+ *	CACHED		with SLUB, on no list: just freed
  *	LIVE		with its user; the only state that a free can win
  *
  * `next` is an index in the same slab, so that a state never holds an address.
- * Transitions: to LIVE by slab_arena_alloc() only, from LIVE by the one winner
- * of the cmpxchg in slab_arena_free() only; all others by SLUB, which owns the
- * object then.
+ * Transitions: to LIVE by slab_arena_make_live() only, from LIVE by the one winner
+ * of the cmpxchg in arena_slab_claim() only; all others by SLUB, which owns the
+ * object then. FREE and FREED, FRESH and CACHED are the same to SLUB: the difference
+ * is told to those who free what they never had.
  */
-#define ARENA_OBJ_INDEX		GENMASK(13, 0)
-#define ARENA_OBJ_END		ARENA_OBJ_INDEX
-#define ARENA_OBJ_TAG		GENMASK(15, 14)
-#define ARENA_OBJ_FREE		0x0000
-#define ARENA_OBJ_DEFERRED	0x4000
-#define ARENA_OBJ_CACHED	0x8000
-#define ARENA_OBJ_LIVE		0xc000
+enum arena_obj_state {
+	ARENA_OBJ_INDEX		= 0x3fff,
+	ARENA_OBJ_END		= ARENA_OBJ_INDEX,
+	ARENA_OBJ_TAG		= 0xc000,
+	ARENA_OBJ_FREE		= 0x0000,
+	ARENA_OBJ_DEFERRED	= 0x4000,
+	ARENA_OBJ_FREED		= 0x8000,
+	/* With this tag come three that have no link */
+	ARENA_OBJ_LIVE		= 0xc000,
+	ARENA_OBJ_CACHED	= 0xc001,
+	ARENA_OBJ_FRESH		= 0xc002,
+};
 
 /* The smallest object, because SLUB aligns sizes to a word */
 #define ARENA_OBJ_MIN_SIZE	sizeof(void *)
@@ -67,12 +77,33 @@ static_assert(!(ARENA_OBJ_INDEX & ARENA_OBJ_TAG));
 static_assert(PAGE_SIZE / ARENA_OBJ_MIN_SIZE < ARENA_OBJ_END);
 static_assert((ARENA_OBJ_FREE & ARENA_OBJ_TAG) == ARENA_OBJ_FREE);
 static_assert((ARENA_OBJ_DEFERRED & ARENA_OBJ_TAG) == ARENA_OBJ_DEFERRED);
-static_assert((ARENA_OBJ_CACHED & ARENA_OBJ_TAG) == ARENA_OBJ_CACHED);
+static_assert((ARENA_OBJ_FREED & ARENA_OBJ_TAG) == ARENA_OBJ_FREED);
 static_assert((ARENA_OBJ_LIVE & ARENA_OBJ_TAG) == ARENA_OBJ_LIVE);
-static_assert(ARENA_OBJ_FREE != ARENA_OBJ_DEFERRED && ARENA_OBJ_FREE != ARENA_OBJ_CACHED &&
-	      ARENA_OBJ_FREE != ARENA_OBJ_LIVE && ARENA_OBJ_DEFERRED != ARENA_OBJ_CACHED &&
-	      ARENA_OBJ_DEFERRED != ARENA_OBJ_LIVE && ARENA_OBJ_CACHED != ARENA_OBJ_LIVE);
+static_assert((ARENA_OBJ_CACHED & ARENA_OBJ_TAG) == ARENA_OBJ_LIVE);
+static_assert((ARENA_OBJ_FRESH & ARENA_OBJ_TAG) == ARENA_OBJ_LIVE);
+static_assert(ARENA_OBJ_FREE != ARENA_OBJ_DEFERRED && ARENA_OBJ_FREE != ARENA_OBJ_FREED &&
+	      ARENA_OBJ_FREE != ARENA_OBJ_LIVE && ARENA_OBJ_DEFERRED != ARENA_OBJ_FREED &&
+	      ARENA_OBJ_DEFERRED != ARENA_OBJ_LIVE && ARENA_OBJ_FREED != ARENA_OBJ_LIVE);
+static_assert(ARENA_OBJ_LIVE != ARENA_OBJ_CACHED && ARENA_OBJ_LIVE != ARENA_OBJ_FRESH &&
+	      ARENA_OBJ_CACHED != ARENA_OBJ_FRESH);
 #endif
+
+/*
+ * Why a free was refused. What is reported, counted and traced, so the numbers are
+ * for tools as well; new ones go behind the last one.
+ */
+enum arena_bad_free {
+	ARENA_BAD_NOTHING,		/* no page is there, or it is outside of the arena */
+	ARENA_BAD_PAGE,			/* an ordinary page of the arena */
+	ARENA_BAD_INTERIOR,		/* in an object of a slab, or behind the last one */
+	ARENA_BAD_LARGE_INTERIOR,	/* in an object of whole pages */
+	ARENA_BAD_DOUBLE,		/* freed before */
+	ARENA_BAD_NEVER,		/* never handed out */
+	ARENA_BAD_PAGE_GOING,		/* all of the page was freed before */
+	ARENA_BAD_KERNEL,		/* a program frees what is the kernel's */
+	ARENA_BAD_OTHER_CACHE,		/* the kernel frees what is of another cache */
+	ARENA_NR_BAD_FREES,
+};
 
 /**
  * struct arena_slab - what the kernel knows of one slab page in an arena
@@ -84,7 +115,9 @@ static_assert(ARENA_OBJ_FREE != ARENA_OBJ_DEFERRED && ARENA_OBJ_FREE != ARENA_OB
  *	the arena's list of dead slabs; never in both, because an object on the
  *	stack keeps the slab in use
  * @pgoff: arena page offset
+ * @rcu_node: in &bpf_arena_cache.rcu_new or .rcu_wait while @rcu is not empty
  * @defer_head: stack of objects whose free was deferred; ARENA_OBJ_END if none
+ * @rcu: two stacks of objects that wait for a grace period, see mm/slab_arena.c
  * @objects: number of objects
  * @dead: set by the one who gives the slab up
  * @state: one for each object, see above
@@ -98,8 +131,10 @@ struct arena_slab {
 	void *base;
 	unsigned long kaddr;
 	struct llist_node node;
+	struct llist_node rcu_node;
 	u32 pgoff;
 	atomic_t defer_head;
+	atomic_t rcu;
 	u16 objects;
 	u16 dead;
 	u16 state[];
@@ -117,7 +152,7 @@ struct arena_slab {
 #define ARENA_SLOT_SLAB		0	/* pointer to struct arena_slab; NULL: none */
 #define ARENA_SLOT_DYING	1	/* a page is on its way out */
 #define ARENA_SLOT_LARGE	2	/* first page of an object of @count pages */
-#define ARENA_SLOT_LARGE_TAIL	3	/* another page of it */
+#define ARENA_SLOT_LARGE_TAIL	3	/* another page of it, @count behind the first */
 #define ARENA_SLOT_LARGE_DEAD	4	/* LARGE, freed: waits for the worker */
 #define ARENA_SLOT_SCRUB	5	/* scratch was here: waits for a TLB flush */
 #define ARENA_SLOT_COUNT	GENMASK_ULL(23, 3)
@@ -150,6 +185,8 @@ struct arena_cache_stats {
 /**
  * struct bpf_arena_cache - a kmem_cache in an arena, with its arena side
  * @s: the kmem_cache; private, since what it hands out are direct-map addresses
+ * @name: its name, for those who find the cache through a slab, inside of RCU, when
+ *	@s may be gone
  * @arena: the arena; a reference is held for caches of the kernel's, while those
  *	of programs belong to the arena and go with it
  * @slots: the arena's slot table
@@ -158,9 +195,18 @@ struct arena_cache_stats {
  * @nr_pages: size of the arena
  * @size: distance of two objects in a slab
  * @reciprocal_size: for the division by it
+ * @map_id: the arena's, 0 if it has none
  * @of_program: objects belong to programs, which may free them
  * @deferred: slabs with deferred frees
  * @deferred_work: returns them
+ * @rcu_new: slabs with objects that wait for a grace period which has not begun
+ * @rcu_wait: slabs with objects that wait for the one that @rcu is queued for; of who
+ *	made @rcu_busy true
+ * @rcu_irq: starts a grace period, from any context
+ * @rcu: ends it
+ * @rcu_busy: @rcu is queued, or about to be
+ * @rcu_used: somebody has called bpf_arena_cache_free_rcu()
+ * @rcu_stop: the cache goes, and what waits goes with its slabs
  * @objcg: pays for pages and metadata; map->objcg goes before map_free()
  * @ref: one for the owner, one for each slab that still has its page
  * @list: in the arena's list of caches
@@ -174,11 +220,20 @@ struct bpf_arena_cache {
 	unsigned long nr_pages;
 	unsigned int size;
 	struct reciprocal_value reciprocal_size;
+	u32 map_id;
 	bool of_program;
 	struct arena_cache_stats __percpu *stats;
 	struct bpf_arena *arena;
 	struct llist_head deferred;
 	struct irq_work deferred_work;
+	struct llist_head rcu_new;
+	struct llist_node *rcu_wait;
+	struct irq_work rcu_irq;
+	struct rcu_head rcu;
+	int rcu_busy;
+	bool rcu_used;
+	bool rcu_stop;
+	const char *name;
 	struct obj_cgroup *objcg;
 	refcount_t ref;
 	struct list_head list;
@@ -204,11 +259,14 @@ void bpf_arena_slab_memcg_exit(struct mem_cgroup *old, struct mem_cgroup *memcg)
 
 /* Object side: mm/slab_arena.c */
 void slab_arena_init_cache(struct bpf_arena_cache *c);
-const char *slab_arena_name(struct bpf_arena_cache *c);
-void *slab_arena_alloc(struct bpf_arena_cache *c, gfp_t gfp, bool nolock);
+void *slab_arena_alloc(struct bpf_arena_cache *c, gfp_t gfp, int node, bool nolock);
+bool slab_arena_alloc_bulk(struct bpf_arena_cache *c, gfp_t gfp, size_t nr, void **p);
 void slab_arena_free(struct arena_slab *as, void *obj, bool nolock);
+void slab_arena_free_bulk(struct bpf_arena_cache *c, size_t nr, void **p);
+void slab_arena_free_rcu(struct arena_slab *as, void *obj);
 void slab_arena_free_page(struct page *page);
 void slab_arena_deferred_work(struct irq_work *work);
+void slab_arena_rcu_work(struct irq_work *work);
 bool slab_arena_drain(struct kmem_cache *s);
 void slab_arena_detach(struct kmem_cache *s);
 

@@ -39,6 +39,9 @@
 
 struct arena_slabs;
 
+/* So many programs have a limit of their own, if their ids are not equal modulo this */
+#define ARENA_NR_REPORTS	8
+
 struct bpf_arena {
 	struct bpf_map map;
 	u64 user_vm_start;
@@ -62,6 +65,8 @@ struct bpf_arena {
 	struct irq_work     free_irq;
 	struct work_struct  free_work;
 	struct llist_head   free_spans;
+	/* limits of reports about bad frees, by program */
+	struct ratelimit_state reports[ARENA_NR_REPORTS];
 	/* set with the first slab cache and until the arena goes; acquire to read */
 	struct arena_slabs *slabs;
 };
@@ -170,7 +175,7 @@ void arena_faults_init(struct arena_faults *f, struct bpf_arena *arena);
 void arena_faults_get(struct arena_faults *f);
 void arena_faults_put(struct arena_faults *f);
 void arena_faults_exit(struct bpf_arena *arena);
-void arena_show_fdinfo(const struct bpf_map *map, struct seq_file *m);
+void arena_faults_show(struct seq_file *m, const struct arena_faults *f);
 #else
 struct arena_faults {};
 
@@ -183,7 +188,7 @@ static inline void arena_faults_init(struct arena_faults *f, struct bpf_arena *a
 static inline void arena_faults_get(struct arena_faults *f) {}
 static inline void arena_faults_put(struct arena_faults *f) {}
 static inline void arena_faults_exit(struct bpf_arena *arena) {}
-#define arena_show_fdinfo	NULL
+static inline void arena_faults_show(struct seq_file *m, const struct arena_faults *f) {}
 #endif
 
 /* kernel/bpf/arena_slab.c */
@@ -202,7 +207,9 @@ enum arena_counter {
 	ARENA_FREE_INTERIOR,
 	ARENA_FREE_NOT_LIVE,
 	ARENA_FREE_NOT_YOURS,
-	ARENA_NR_COUNTERS,
+	/* The same once more, one for each enum arena_bad_free */
+	ARENA_BAD_FREE,
+	ARENA_NR_COUNTERS = ARENA_BAD_FREE + ARENA_NR_BAD_FREES,
 };
 
 /**
@@ -226,7 +233,7 @@ enum arena_counter {
  * @objcg: who pays
  * @zero_pgoff: the page whose (u32)uaddr is 0, or -1
  * @counters: see enum arena_counter
- * @reports: rate limit for reports to programs
+ * @meta: bytes of metadata that are charged: @slots, its leaves, struct arena_slab
  * @faults: of the kernel, recovered by address
  * @all: in arena_slabs_all
  */
@@ -250,7 +257,7 @@ struct arena_slabs {
 	struct obj_cgroup *objcg;
 	long zero_pgoff;
 	atomic_long_t counters[ARENA_NR_COUNTERS];
-	struct ratelimit_state reports;
+	atomic_long_t meta;
 	struct arena_faults faults;
 	struct list_head all;
 };
@@ -263,6 +270,9 @@ void arena_slots_set_large(struct bpf_arena *arena, u32 pgoff, u32 page_cnt);
 bool arena_slab_access_ok(struct bpf_arena *arena, u32 pgoff);
 void arena_slabs_destroy(struct bpf_arena *arena);
 void arena_slabs_free(struct bpf_arena *arena);
+u64 arena_slabs_mem_usage(struct bpf_arena *arena);
+void arena_show_fdinfo(const struct bpf_map *map, struct seq_file *m);
+void arena_reports_init(struct bpf_arena *arena);
 #if IS_ENABLED(CONFIG_KUNIT)
 /* The steps of a slab's way in that tests let fail on purpose */
 int arena_charge_page(struct obj_cgroup *objcg, gfp_t gfp);
@@ -294,6 +304,9 @@ static inline int arena_slots_prepare(struct bpf_arena *arena, u32 pgoff, u32 pa
 static inline void arena_slots_set_large(struct bpf_arena *arena, u32 pgoff, u32 page_cnt) {}
 static inline void arena_slabs_destroy(struct bpf_arena *arena) {}
 static inline void arena_slabs_free(struct bpf_arena *arena) {}
+static inline u64 arena_slabs_mem_usage(struct bpf_arena *arena) { return 0; }
+static inline void arena_reports_init(struct bpf_arena *arena) {}
+#define arena_show_fdinfo	NULL
 #endif
 
 #endif /* KERNEL_BPF_ARENA_H */

@@ -60,7 +60,6 @@
 #include <linux/spinlock.h>
 #include "arena.h"
 
-#define CREATE_TRACE_POINTS
 #include <trace/events/bpf_arena.h>
 
 #define ARENA_FAULT_INTERVAL	(5 * HZ)
@@ -237,12 +236,8 @@ void arena_faults_exit(struct bpf_arena *arena)
 	irq_work_sync(&f->irq);
 }
 
-void arena_show_fdinfo(const struct bpf_map *map, struct seq_file *m)
+/* In fdinfo; @f is NULL if the arena has no caches */
+void arena_faults_show(struct seq_file *m, const struct arena_faults *f)
 {
-	struct bpf_arena *arena = container_of(map, struct bpf_arena, map);
-	/* Pairs with the release in arena_slabs_create() */
-	struct arena_slabs *sl = smp_load_acquire(&arena->slabs);
-
-	seq_printf(m, "arena_kernel_faults:\t%ld\n",
-		   sl ? atomic_long_read(&sl->faults.count) : 0);
+	seq_printf(m, "arena_kernel_faults:\t%ld\n", f ? atomic_long_read(&f->count) : 0);
 }

@@ -46,7 +46,8 @@
  * (c) meets in munmap.pml, waiting for a drain in drain.pml, the end in teardown.pml.
  *
  * Locks: see arena.h. Contexts: bpf_arena_slab_map() and _unmap(), the _nolock
- * functions and the kfuncs run in any context, NMI included; the rest may sleep.
+ * functions, bpf_arena_cache_free_uaddr() and _rcu(), what happens to a bad free, and the
+ * kfuncs run in any context, NMI included; the rest may sleep, or says what else.
  */
 #include <kunit/static_stub.h>
 #include <kunit/visibility.h>
@@ -64,6 +65,9 @@
 #include <linux/vmalloc.h>
 #include <asm/tlbflush.h>
 #include "arena.h"
+
+#define CREATE_TRACE_POINTS
+#include <trace/events/bpf_arena.h>
 
 #define ARENA_CLASS_SMALL	192
 
@@ -100,15 +104,54 @@ static const char * const arena_counter_names[] = {
 	[ARENA_FREE_NOT_LIVE]	= "rejected_not_live",
 	[ARENA_FREE_NOT_YOURS]	= "rejected_kernel_owned",
 };
-static_assert(ARRAY_SIZE(arena_counter_names) == ARENA_NR_COUNTERS);
+static_assert(ARRAY_SIZE(arena_counter_names) == ARENA_BAD_FREE);
+
+#undef EM
+#undef EMe
+#define EM(nr, name)	[nr] = name,
+#define EMe(nr, name)	[nr] = name,
+static const char * const arena_bad_names[] = { ARENA_BAD_FREES };
+static_assert(ARRAY_SIZE(arena_bad_names) == ARENA_NR_BAD_FREES);
 
 /* What a program is told; one sentence for each way to get a free wrong */
-static const char * const arena_violations[ARENA_NR_COUNTERS] = {
-	[ARENA_FREE_NO_OBJECT]	= "there is no object of bpf_arena_alloc()",
-	[ARENA_FREE_INTERIOR]	= "it does not point to the start of an object",
-	[ARENA_FREE_NOT_LIVE]	= "the object is free already",
-	[ARENA_FREE_NOT_YOURS]	= "the object belongs to the kernel",
+static const char * const arena_bad_sentences[] = {
+	[ARENA_BAD_NOTHING] =
+		"there is no object of bpf_arena_alloc(): no page is there",
+	[ARENA_BAD_PAGE] =
+		"there is no object of bpf_arena_alloc(): an ordinary page, for bpf_arena_free_pages()",
+	[ARENA_BAD_INTERIOR] =
+		"it does not point to the start of an object",
+	[ARENA_BAD_LARGE_INTERIOR] =
+		"it does not point to the start of an object of whole pages",
+	[ARENA_BAD_DOUBLE] =
+		"the object is free already",
+	[ARENA_BAD_NEVER] =
+		"the object was never allocated",
+	[ARENA_BAD_PAGE_GOING] =
+		"the object is free already, as all that was in its page",
+	[ARENA_BAD_KERNEL] =
+		"the object belongs to the kernel",
+	[ARENA_BAD_OTHER_CACHE] =
+		"the object belongs to another cache",
 };
+static_assert(ARRAY_SIZE(arena_bad_sentences) == ARENA_NR_BAD_FREES);
+
+/* The four that there are totals of */
+static const u8 arena_bad_totals[] = {
+	[ARENA_BAD_NOTHING]		= ARENA_FREE_NO_OBJECT,
+	[ARENA_BAD_PAGE]		= ARENA_FREE_NO_OBJECT,
+	[ARENA_BAD_INTERIOR]		= ARENA_FREE_INTERIOR,
+	[ARENA_BAD_LARGE_INTERIOR]	= ARENA_FREE_INTERIOR,
+	[ARENA_BAD_DOUBLE]		= ARENA_FREE_NOT_LIVE,
+	[ARENA_BAD_NEVER]		= ARENA_FREE_NOT_LIVE,
+	[ARENA_BAD_PAGE_GOING]		= ARENA_FREE_NOT_LIVE,
+	[ARENA_BAD_KERNEL]		= ARENA_FREE_NOT_YOURS,
+	[ARENA_BAD_OTHER_CACHE]		= ARENA_FREE_NO_OBJECT,
+};
+static_assert(ARRAY_SIZE(arena_bad_totals) == ARENA_NR_BAD_FREES);
+
+/* Traces under way, for each context that can be on top of another */
+static DEFINE_PER_CPU(u8[4], arena_bad_tracing);
 
 static LIST_HEAD(arena_slabs_all);
 /* Protects arena_slabs_all and the making of bpf_arena.slabs */
@@ -280,6 +323,8 @@ VISIBLE_IF_KUNIT int arena_slots_add_leaf(struct arena_slabs *sl, u32 pgoff, gfp
 		return -ENOMEM;
 	if (cmpxchg(dir, NULL, leaf))
 		nolock ? kfree_nolock(leaf) : kfree(leaf);
+	else
+		atomic_long_add(sizeof(*leaf), &sl->meta);
 	return 0;
 }
 
@@ -305,8 +350,10 @@ void arena_slots_set_large(struct bpf_arena *arena, u32 pgoff, u32 page_cnt)
 {
 	struct arena_slabs *sl = arena_slabs(arena);
 
+	/* How far it is to the head, for those who get a pointer wrong */
 	for (u32 i = 1; i < page_cnt; i++)
-		WRITE_ONCE(*arena_slots_ptr(sl, pgoff + i), ARENA_SLOT_LARGE_TAIL);
+		WRITE_ONCE(*arena_slots_ptr(sl, pgoff + i),
+			   ARENA_SLOT_LARGE_TAIL | FIELD_PREP(ARENA_SLOT_COUNT, i));
 	/* The head last: it is what a free looks at */
 	smp_store_release(arena_slots_ptr(sl, pgoff),
 			  ARENA_SLOT_LARGE | FIELD_PREP(ARENA_SLOT_COUNT, page_cnt));
@@ -404,6 +451,11 @@ VISIBLE_IF_KUNIT int arena_place_slab(struct arena_slabs *sl, struct arena_slab 
 	return -ENOSPC;
 }
 
+static size_t arena_slab_bytes(const struct arena_slab *as)
+{
+	return struct_size(as, state, as->objects);
+}
+
 /**
  * bpf_arena_slab_map - give a new slab its place in the arena
  * @as: the slab, all set up but for @pgoff and @kaddr, which are set here
@@ -449,6 +501,7 @@ int bpf_arena_slab_map(struct arena_slab *as, struct page *page, gfp_t gfp, bool
 		return err;
 	}
 	refcount_inc(&c->ref);
+	atomic_long_add(arena_slab_bytes(as), &sl->meta);
 	arena_count(sl, ARENA_SLABS_MAPPED);
 	return 0;
 }
@@ -485,6 +538,7 @@ static void arena_cache_put(struct bpf_arena_cache *c)
 		return;
 	free_percpu(c->stats);
 	arena_objcg_put(c->objcg);
+	kfree(c->name);
 	kfree(c);
 	/* May be the last one: the arena is not touched after this */
 	if (map)
@@ -674,6 +728,7 @@ static void arena_slab_worker(struct work_struct *work)
 	llist_for_each_entry_safe(as, tmp, b.slabs, node) {
 		struct bpf_arena_cache *c = as->cache;
 
+		atomic_long_sub(arena_slab_bytes(as), &sl->meta);
 		kfree(as);
 		arena_cache_put(c);
 	}
@@ -777,9 +832,6 @@ static struct arena_slabs *arena_slabs_create(struct bpf_arena *arena)
 	INIT_WORK(&sl->work, arena_slab_worker);
 	init_waitqueue_head(&sl->wait);
 	sl->last_drain = jiffies - HZ;
-	/* Two a second with a burst of ten; no line in the log about what was dropped */
-	ratelimit_state_init(&sl->reports, 5 * HZ, 10);
-	ratelimit_set_flags(&sl->reports, RATELIMIT_MSG_ON_RELEASE);
 	arena_faults_init(&sl->faults, arena);
 
 	old = arena_memcg_enter(sl->objcg, &memcg);
@@ -789,6 +841,8 @@ static struct arena_slabs *arena_slabs_create(struct bpf_arena *arena)
 	if (!sl->slots)
 		goto err_memcg;
 	sl->slots->nr_pages = nr_pages;
+	atomic_long_set(&sl->meta, struct_size(sl->slots, dir,
+					       DIV_ROUND_UP(nr_pages, ARENA_LEAF_SLOTS)));
 
 	zero = (u32)-(u32)arena->user_vm_start >> PAGE_SHIFT;
 	sl->zero_pgoff = zero < nr_pages ? zero : -1;
@@ -829,11 +883,15 @@ arena_cache_create(struct arena_slabs *sl, const char *name, unsigned int size,
 	c = kzalloc_obj(*c);
 	if (!c)
 		return ERR_PTR(-ENOMEM);
+	c->name = kstrdup(name, GFP_KERNEL);
+	if (!c->name)
+		goto err_free;
 	c->stats = alloc_percpu(struct arena_cache_stats);
 	if (!c->stats)
 		goto err_free;
 
 	c->arena = arena;
+	c->map_id = arena->map.id;
 	c->slots = sl->slots;
 	c->kbase = bpf_arena_get_kern_vm_start(arena);
 	c->user_start = arena->user_vm_start;
@@ -842,6 +900,8 @@ arena_cache_create(struct arena_slabs *sl, const char *name, unsigned int size,
 	c->objcg = arena_objcg_get(sl->objcg);
 	init_llist_head(&c->deferred);
 	init_irq_work(&c->deferred_work, slab_arena_deferred_work);
+	init_llist_head(&c->rcu_new);
+	init_irq_work(&c->rcu_irq, slab_arena_rcu_work);
 	refcount_set(&c->ref, 1);
 
 	args.arena = c;
@@ -857,6 +917,7 @@ err_stats:
 	arena_objcg_put(c->objcg);
 	free_percpu(c->stats);
 err_free:
+	kfree(c->name);
 	kfree(c);
 	return ERR_PTR(-ENOMEM);
 }
@@ -961,25 +1022,32 @@ void bpf_arena_cache_destroy(struct bpf_arena_cache *c)
 	mutex_lock(&sl->lock);
 	list_del(&c->list);
 	mutex_unlock(&sl->lock);
-	/* See arena_sync_irq_works() */
+	/*
+	 * See arena_sync_irq_works(). The grace period is also for those who still look
+	 * at objects of bpf_arena_cache_free_rcu(): after it the pages may go, and what
+	 * waits goes with them. And it is for callbacks of that, which have bottom halves
+	 * off: who has not seen rcu_stop has queued the next one before it ends, and that
+	 * one queues nothing. Only caches that have used it pay for the barrier.
+	 */
+	WRITE_ONCE(c->rcu_stop, true);
 	irq_work_sync(&c->deferred_work);
+	irq_work_sync(&c->rcu_irq);
 	synchronize_rcu();
+	if (c->rcu_used)
+		rcu_barrier();
 	arena_cache_destroy(c);
 }
 EXPORT_SYMBOL_GPL(bpf_arena_cache_destroy);
 
-static void *arena_cache_alloc(struct bpf_arena_cache *c, gfp_t gfp, bool nolock)
+static void *arena_cache_alloc(struct bpf_arena_cache *c, gfp_t gfp, int node, bool nolock)
 {
-	void *kaddr = slab_arena_alloc(c, gfp, nolock);
-	struct arena_slabs *sl;
+	void *kaddr = slab_arena_alloc(c, gfp, node, nolock);
 
 	if (likely(kaddr))
 		return kaddr;
-
-	sl = c->arena->slabs;
-	if (!arena_drained(sl, nolock || !gfpflags_allow_blocking(gfp)))
+	if (!arena_drained(c->arena->slabs, nolock || !gfpflags_allow_blocking(gfp)))
 		return NULL;
-	return slab_arena_alloc(c, gfp, false);
+	return slab_arena_alloc(c, gfp, node, false);
 }
 
 /**
@@ -1000,9 +1068,24 @@ static void *arena_cache_alloc(struct bpf_arena_cache *c, gfp_t gfp, bool nolock
  */
 void *bpf_arena_cache_alloc(struct bpf_arena_cache *c, gfp_t gfp)
 {
-	return arena_cache_alloc(c, gfp, false);
+	return arena_cache_alloc(c, gfp, NUMA_NO_NODE, false);
 }
 EXPORT_SYMBOL_GPL(bpf_arena_cache_alloc);
+
+/**
+ * bpf_arena_cache_alloc_node - allocate an object, preferably from a node
+ * @c: the cache
+ * @gfp: as for bpf_arena_cache_alloc(); with __GFP_THISNODE from nowhere else
+ * @node: the node, or NUMA_NO_NODE
+ *
+ * Context: as bpf_arena_cache_alloc().
+ * Return: the object's arena kernel address, or NULL.
+ */
+void *bpf_arena_cache_alloc_node(struct bpf_arena_cache *c, gfp_t gfp, int node)
+{
+	return arena_cache_alloc(c, gfp, node, false);
+}
+EXPORT_SYMBOL_GPL(bpf_arena_cache_alloc_node);
 
 /**
  * bpf_arena_cache_alloc_nolock - allocate an object in any context
@@ -1015,59 +1098,268 @@ EXPORT_SYMBOL_GPL(bpf_arena_cache_alloc);
  */
 void *bpf_arena_cache_alloc_nolock(struct bpf_arena_cache *c, gfp_t gfp)
 {
-	return arena_cache_alloc(c, gfp & __GFP_ZERO, true);
+	return arena_cache_alloc(c, gfp & __GFP_ZERO, NUMA_NO_NODE, true);
 }
 EXPORT_SYMBOL_GPL(bpf_arena_cache_alloc_nolock);
 
-/*
- * Win the LIVE state of the object at @offset in a slab. It pins the slab, which
- * up to here is only held by RCU. Pairs with the xchg in slab_arena_alloc().
+/**
+ * bpf_arena_cache_alloc_bulk - allocate several objects, or none
+ * @c: the cache
+ * @gfp: as for bpf_arena_cache_alloc()
+ * @nr: how many
+ * @kaddrs: where to put their arena kernel addresses
+ *
+ * The order of the addresses means nothing. If one object is not to be had, the others
+ * go back before anybody has seen them, and all of @kaddrs is NULL.
+ *
+ * Context: as bpf_arena_cache_alloc(), with irqs on.
+ * Return: true if there are @nr objects; true if @nr is 0.
  */
-static enum arena_counter arena_slab_claim(struct arena_slab *as, unsigned int offset)
+bool bpf_arena_cache_alloc_bulk(struct bpf_arena_cache *c, gfp_t gfp, size_t nr, void **kaddrs)
+{
+	if (!nr || slab_arena_alloc_bulk(c, gfp, nr, kaddrs))
+		return true;
+	if (arena_drained(c->arena->slabs, !gfpflags_allow_blocking(gfp)) &&
+	    slab_arena_alloc_bulk(c, gfp, nr, kaddrs))
+		return true;
+	/* What stands there are direct-map addresses, of objects that went back */
+	memset(kaddrs, 0, array_size(nr, sizeof(*kaddrs)));
+	return false;
+}
+EXPORT_SYMBOL_GPL(bpf_arena_cache_alloc_bulk);
+
+/*
+ * Win the LIVE state of the object at @offset in a slab, which pins the slab; up to
+ * here it is only held by RCU. Pairs with the xchg in slab_arena_make_live(). False
+ * with the state that was there in @old, LIVE if there is no object at @offset.
+ */
+static bool arena_slab_claim(struct arena_slab *as, unsigned int offset, u16 *old)
 {
 	struct bpf_arena_cache *c = as->cache;
 	unsigned int idx = reciprocal_divide(offset, c->reciprocal_size);
 
+	*old = ARENA_OBJ_LIVE;
 	if (idx >= as->objects || idx * c->size != offset)
-		return ARENA_FREE_INTERIOR;
-	if (cmpxchg(&as->state[idx], ARENA_OBJ_LIVE, ARENA_OBJ_CACHED) != ARENA_OBJ_LIVE)
-		return ARENA_FREE_NOT_LIVE;
-	return ARENA_NR_COUNTERS;
+		return false;
+	*old = cmpxchg(&as->state[idx], ARENA_OBJ_LIVE, ARENA_OBJ_CACHED);
+	return *old == ARENA_OBJ_LIVE;
 }
 
-static void arena_cache_free(struct bpf_arena_cache *c, void *kaddr, bool nolock)
+/**
+ * struct arena_bad - a free that was refused
+ * @pgoff: page of the pointer
+ * @offset: in that page
+ * @slot: what was found there
+ * @old: state of the object, if it is one of a slab and no interior
+ * @kind: what is wrong
+ * @c: cache of the object
+ * @object: its user address, 0 if there is none
+ * @size: in bytes
+ */
+struct arena_bad {
+	u32 pgoff;
+	unsigned int offset;
+	unsigned long slot;
+	u16 old;
+	enum arena_bad_free kind;
+	struct bpf_arena_cache *c;
+	u64 object;
+	u64 size;
+};
+
+static u64 arena_uaddr(struct bpf_arena *arena, u32 pgoff, unsigned int offset)
 {
-	unsigned long offset = (unsigned long)kaddr - c->kbase, *p;
-	u32 pgoff = (u32)(offset - (u32)c->user_start) >> PAGE_SHIFT;
-	enum arena_counter err = ARENA_FREE_NO_OBJECT;
-	struct arena_slab *as;
+	return clear_lo32(arena->user_vm_start) + arena_pgoff_to_uaddr32(arena, pgoff) + offset;
+}
 
-	if (!kaddr)
-		return;
-	rcu_read_lock();
-	p = offset < SZ_4G && pgoff < c->nr_pages ? arena_slot_ptr(c->slots, pgoff) : NULL;
-	as = p ? (struct arena_slab *)READ_ONCE(*p) : NULL;
-	if (arena_slot_is_slab((unsigned long)as) && as->cache == c)
-		err = arena_slab_claim(as, offset_in_page(offset));
-	rcu_read_unlock();
+/*
+ * Any context: the page tables of all its 4 GiB stay as long as the arena does, only PTEs
+ * change. User space can make pages behind max_entries, too.
+ */
+static enum arena_bad_free arena_judge_page(struct bpf_arena *arena, u32 pgoff)
+{
+	unsigned long kaddr = bpf_arena_get_kern_vm_start(arena) +
+			      arena_pgoff_to_uaddr32(arena, pgoff);
+	struct page *page = vmalloc_to_page((void *)kaddr);
 
-	if (likely(err == ARENA_NR_COUNTERS))
-		slab_arena_free(as, as->base + offset_in_page(offset), nolock);
+	return page && page != arena->scratch_page ? ARENA_BAD_PAGE : ARENA_BAD_NOTHING;
+}
+
+static void arena_judge_slab(struct arena_bad *b, struct arena_slab *as)
+{
+	unsigned int idx;
+
+	b->c = as->cache;
+	idx = reciprocal_divide(b->offset, b->c->reciprocal_size);
+	if (idx < as->objects) {
+		b->object = arena_uaddr(b->c->arena, b->pgoff, idx * b->c->size);
+		b->size = b->c->size;
+	}
+	if (idx >= as->objects || idx * b->c->size != b->offset)
+		b->kind = ARENA_BAD_INTERIOR;
+	else if (b->old == ARENA_OBJ_FRESH || (b->old & ARENA_OBJ_TAG) == ARENA_OBJ_FREE)
+		b->kind = ARENA_BAD_NEVER;
 	else
-		arena_count(c->arena->slabs, err);
+		b->kind = ARENA_BAD_DOUBLE;
+}
+
+/*
+ * What is wrong with a free by what was found when it was tried, so that the verdict is
+ * about that and not about what has become of it. @by: the cache that a kernel user frees
+ * to, NULL for a program. Inside of RCU, any context.
+ */
+static void arena_judge(struct bpf_arena *arena, struct bpf_arena_cache *by, struct arena_bad *b)
+{
+	unsigned long kind = b->slot & ARENA_SLOT_KIND;
+	u32 count = FIELD_GET(ARENA_SLOT_COUNT, b->slot), head = b->pgoff;
+
+	b->c = NULL;
+	b->object = 0;
+	b->size = 0;
+	switch (kind) {
+	case ARENA_SLOT_SLAB:
+		if (!b->slot) {
+			b->kind = arena_judge_page(arena, b->pgoff);
+			return;
+		}
+		arena_judge_slab(b, (struct arena_slab *)b->slot);
+		if (!by && !b->c->of_program)
+			b->kind = ARENA_BAD_KERNEL;
+		else if (by && by != b->c)
+			b->kind = ARENA_BAD_OTHER_CACHE;
+		return;
+	case ARENA_SLOT_LARGE_TAIL: {
+		unsigned long *p = arena_slots_ptr(arena->slabs, head - count);
+
+		head -= count;
+		/* It may have been freed since, and then its size is not known */
+		b->slot = p ? READ_ONCE(*p) : 0;
+		count = (b->slot & ARENA_SLOT_KIND) == ARENA_SLOT_LARGE ?
+			FIELD_GET(ARENA_SLOT_COUNT, b->slot) : 0;
+		fallthrough;
+	}
+	case ARENA_SLOT_LARGE:
+		b->object = arena_uaddr(arena, head, 0);
+		b->size = (u64)count * PAGE_SIZE;
+		if (by)
+			b->kind = ARENA_BAD_OTHER_CACHE;
+		else if (head != b->pgoff || b->offset)
+			b->kind = ARENA_BAD_LARGE_INTERIOR;
+		else
+			b->kind = ARENA_BAD_DOUBLE;
+		return;
+	case ARENA_SLOT_LARGE_DEAD:
+		b->object = arena_uaddr(arena, head, 0);
+		b->size = (u64)count * PAGE_SIZE;
+		b->kind = by ? ARENA_BAD_OTHER_CACHE : ARENA_BAD_DOUBLE;
+		return;
+	case ARENA_SLOT_DYING:
+		b->kind = ARENA_BAD_PAGE_GOING;
+		return;
+	default:
+		b->kind = ARENA_BAD_NOTHING;
+		return;
+	}
+}
+
+static const char *arena_bad_cache(const struct arena_bad *b)
+{
+	return b->c ? b->c->name : b->object ? "large" : "";
+}
+
+/*
+ * Count a bad free, and trace it: in any context, and not if a program at the tracepoint
+ * does it, so that no more than one is under way in each context of a CPU.
+ */
+static void arena_bad_note(struct bpf_arena *arena, const struct arena_bad *b, u64 uaddr)
+{
+	struct arena_slabs *sl = arena_slabs(arena);
+	u8 *tracing;
+
+	if (sl) {
+		arena_count(sl, arena_bad_totals[b->kind]);
+		arena_count(sl, ARENA_BAD_FREE + b->kind);
+	}
+	if (!trace_bpf_arena_bad_free_enabled())
+		return;
+	preempt_disable_notrace();
+	tracing = this_cpu_ptr(&arena_bad_tracing[interrupt_context_level()]);
+	if (!*tracing) {
+		*tracing = 1;
+		barrier();
+		trace_bpf_arena_bad_free(arena->map.id, uaddr, b->kind, b->object,
+					 min(b->size, (u64)U32_MAX), arena_bad_cache(b));
+		barrier();
+		*tracing = 0;
+	}
+	preempt_enable_notrace();
+}
+
+/* What a kernel user is told */
+static int arena_bad_errno(enum arena_bad_free kind)
+{
+	switch (kind) {
+	case ARENA_BAD_INTERIOR:
+		return -EINVAL;
+	case ARENA_BAD_DOUBLE:
+	case ARENA_BAD_NEVER:
+	case ARENA_BAD_PAGE_GOING:
+		return -ESTALE;
+	default:
+		return -ENOENT;
+	}
+}
+
+/*
+ * Take an object of a cache from its user, by its distance from kbase. Returns its slab,
+ * which the object keeps from now on, or an ERR_PTR; counted then.
+ */
+static struct arena_slab *arena_cache_claim(struct bpf_arena_cache *c, unsigned long offset)
+{
+	u32 pgoff = (u32)(offset - (u32)c->user_start) >> PAGE_SHIFT;
+	struct arena_bad b = { .pgoff = pgoff, .offset = offset_in_page(offset) };
+	struct arena_slab *as;
+	unsigned long *p;
+
+	guard(rcu)();
+	p = offset < SZ_4G && pgoff < c->nr_pages ? arena_slot_ptr(c->slots, pgoff) : NULL;
+	b.slot = p ? READ_ONCE(*p) : 0;
+	as = (struct arena_slab *)b.slot;
+	if (likely(arena_slot_is_slab(b.slot) && as->cache == c) &&
+	    likely(arena_slab_claim(as, b.offset, &b.old)))
+		return as;
+
+	if (offset < SZ_4G)
+		arena_judge(c->arena, c, &b);
+	else
+		b.kind = ARENA_BAD_NOTHING;
+	/* Not all of @offset: it may be the distance of some other kernel address */
+	arena_bad_note(c->arena, &b, clear_lo32(c->user_start) + (u32)offset);
+	return ERR_PTR(arena_bad_errno(b.kind));
+}
+
+static int arena_cache_free(struct bpf_arena_cache *c, unsigned long offset, bool nolock)
+{
+	struct arena_slab *as = arena_cache_claim(c, offset);
+
+	if (IS_ERR(as))
+		return PTR_ERR(as);
+	slab_arena_free(as, as->base + offset_in_page(offset), nolock);
+	return 0;
 }
 
 /**
  * bpf_arena_cache_free - free an object
  * @c: the cache that it is from
  * @kaddr: its arena kernel address, or NULL; may come from a program, since what is
- *	not a live object of @c is refused and counted
+ *	not a live object of @c is refused, counted and traced
  *
  * Context: any but NMI and under a raw spinlock.
  */
 void bpf_arena_cache_free(struct bpf_arena_cache *c, void *kaddr)
 {
-	arena_cache_free(c, kaddr, false);
+	if (kaddr)
+		arena_cache_free(c, (unsigned long)kaddr - c->kbase, false);
 }
 EXPORT_SYMBOL_GPL(bpf_arena_cache_free);
 
@@ -1081,15 +1373,110 @@ EXPORT_SYMBOL_GPL(bpf_arena_cache_free);
  */
 void bpf_arena_cache_free_nolock(struct bpf_arena_cache *c, void *kaddr)
 {
-	arena_cache_free(c, kaddr, true);
+	if (kaddr)
+		arena_cache_free(c, (unsigned long)kaddr - c->kbase, true);
 }
 EXPORT_SYMBOL_GPL(bpf_arena_cache_free_nolock);
+
+/**
+ * bpf_arena_cache_free_uaddr - free an object that a program names
+ * @c: the cache that it should be from
+ * @uaddr: a pointer of a program's; only its low 32 bits count
+ *
+ * Frees a live object of @c, and nothing else: what a program can win by this is that
+ * another object of @c goes than the one that it should name. If that matters, keep the
+ * pointers in kernel memory. What is refused is counted and traced; 0, which no object
+ * has, as well.
+ *
+ * Context: any, NMI included, as bpf_arena_cache_free_nolock().
+ * Return: 0 if the object was freed; -EINVAL if @uaddr points into an object of @c or
+ * behind the last one of a slab of it; -ESTALE if the object is free; -ENOENT if no
+ * object of @c is there.
+ */
+int bpf_arena_cache_free_uaddr(struct bpf_arena_cache *c, u64 uaddr)
+{
+	return arena_cache_free(c, (u32)uaddr, true);
+}
+EXPORT_SYMBOL_GPL(bpf_arena_cache_free_uaddr);
+
+/* So many direct-map addresses are collected on the stack */
+#define ARENA_FREE_BATCH	16
+
+/**
+ * bpf_arena_cache_free_bulk - free several objects
+ * @c: the cache that they are from
+ * @nr: how many
+ * @kaddrs: as for bpf_arena_cache_free(), each for itself: one that is refused does not
+ *	keep the others, and of two that are equal the second one is refused; not changed
+ *
+ * Context: as bpf_arena_cache_free(), with irqs on.
+ * Return: how many were freed.
+ */
+size_t bpf_arena_cache_free_bulk(struct bpf_arena_cache *c, size_t nr, void **kaddrs)
+{
+	void *batch[ARENA_FREE_BATCH];
+	unsigned int cnt = 0;
+	size_t freed = 0;
+
+	for (size_t i = 0; i < nr; i++) {
+		unsigned long offset = (unsigned long)kaddrs[i] - c->kbase;
+		struct arena_slab *as;
+
+		if (!kaddrs[i])
+			continue;
+		as = arena_cache_claim(c, offset);
+		if (IS_ERR(as))
+			continue;
+		batch[cnt++] = as->base + offset_in_page(offset);
+		if (cnt == ARENA_FREE_BATCH) {
+			slab_arena_free_bulk(c, cnt, batch);
+			freed += cnt;
+			cnt = 0;
+		}
+	}
+	if (cnt)
+		slab_arena_free_bulk(c, cnt, batch);
+	return freed + cnt;
+}
+EXPORT_SYMBOL_GPL(bpf_arena_cache_free_bulk);
+
+/**
+ * bpf_arena_cache_free_rcu - free an object after a grace period
+ * @c: the cache that it is from
+ * @kaddr: as for bpf_arena_cache_free()
+ *
+ * It is its user's no more at once: a second free is refused. Until all readers that
+ * are inside of RCU now have left it stays mapped, is not handed out, and the kernel
+ * writes no byte of it; programs do, as ever. It needs no memory and cannot fail. What
+ * waits when the cache is destroyed goes with it, after a grace period.
+ *
+ * Objects that wait keep their pages, and a drain of a full arena does not wait for them.
+ *
+ * Context: any, NMI included.
+ */
+void bpf_arena_cache_free_rcu(struct bpf_arena_cache *c, void *kaddr)
+{
+	unsigned long offset = (unsigned long)kaddr - c->kbase;
+	struct arena_slab *as;
+
+	if (!kaddr)
+		return;
+	as = arena_cache_claim(c, offset);
+	if (!IS_ERR(as))
+		slab_arena_free_rcu(as, as->base + offset_in_page(offset));
+}
+EXPORT_SYMBOL_GPL(bpf_arena_cache_free_rcu);
 
 /**
  * bpf_arena_cache_uaddr - what programs and user space call an object
  * @c: the cache
  * @kaddr: arena kernel address
  *
+ * Not checked: only the low 32 bits of the distance to the arena's start are used, so
+ * that the result is in the 4 GiB of the arena whatever @kaddr is, but means nothing if
+ * that is not an address of this arena.
+ *
+ * Context: any.
  * Return: the user address.
  */
 u64 bpf_arena_cache_uaddr(const struct bpf_arena_cache *c, const void *kaddr)
@@ -1103,7 +1490,14 @@ EXPORT_SYMBOL_GPL(bpf_arena_cache_uaddr);
  * @c: a cache of the arena
  * @uaddr: the pointer; only its low 32 bits count
  *
- * Return: an address inside of the arena's kernel range, mapped or not.
+ * Not checked, but bounded: whatever @uaddr is, the result is in the 4 GiB of the arena,
+ * which are followed by a guard for what is added to it. It need not be in the part that
+ * the arena uses, nor mapped, nor an object. Who follows it must be able to take a fault,
+ * see BPF_ARENA_FAULT_BY_ADDR in Documentation/mm/slab_arena.rst, and must not take what
+ * it finds for an object of @c.
+ *
+ * Context: any.
+ * Return: an address inside of the arena's kernel range.
  */
 void *bpf_arena_cache_kaddr(const struct bpf_arena_cache *c, u64 uaddr)
 {
@@ -1173,28 +1567,60 @@ int bpf_arena_prepare_alloc(struct bpf_arena *arena, u64 min, u64 max)
 
 /* ---- kfuncs ---- */
 
-/* @sl is NULL if the arena has no slabs, @c if no object of one is concerned */
-static void arena_report(struct bpf_arena *arena, struct arena_slabs *sl,
-			 struct bpf_prog_aux *aux, void *ptr, enum arena_counter nr,
-			 struct bpf_arena_cache *c)
+/* Called for each arena, also if it never gets slabs: what is freed there is bad as well */
+void arena_reports_init(struct bpf_arena *arena)
+{
+	/* Two a second with a burst of ten; no line in the log about what was dropped */
+	for (int i = 0; i < ARENA_NR_REPORTS; i++) {
+		ratelimit_state_init(&arena->reports[i], 5 * HZ, 10);
+		ratelimit_set_flags(&arena->reports[i], RATELIMIT_MSG_ON_RELEASE);
+	}
+}
+
+/* What the object is, behind the sentence. The state says where SLUB has it. */
+static const char *arena_bad_state(const struct arena_bad *b)
+{
+	if (!b->c || b->kind != ARENA_BAD_DOUBLE)
+		return "";
+	switch (b->old & ARENA_OBJ_TAG) {
+	case ARENA_OBJ_DEFERRED:
+		return ", freed, and on its way back";
+	case ARENA_OBJ_FREED:
+		return ", freed, and on the free list of its slab";
+	default:
+		return ", freed, and kept for the next allocation on a CPU";
+	}
+}
+
+static void arena_report(struct bpf_arena *arena, struct bpf_prog_aux *aux, void *ptr,
+			 struct arena_bad *b)
 {
 	struct bpf_prog *prog = aux->main_prog_aux->prog;
 	/* Not all of @ptr: a program may pass a kernel pointer, and not know its value */
 	u64 uaddr = clear_lo32(arena->user_vm_start) + (u32)(long)ptr;
+	u32 hi = (u64)(long)ptr >> 32;
 	struct bpf_stream_stage ss;
 
-	if (sl) {
-		arena_count(sl, nr);
-		if (!__ratelimit(&sl->reports))
-			return;
-	}
+	arena_bad_note(arena, b, uaddr);
+	/* By program, so that one that makes a storm leaves the others their reports */
+	if (!__ratelimit(&arena->reports[prog->aux->id % ARENA_NR_REPORTS]))
+		return;
 	bpf_stream_stage(ss, prog, BPF_STDERR, ({
-		bpf_stream_printk(ss, "ERROR: bpf_arena_free(0x%llx): %s", uaddr,
-				  arena_violations[nr]);
-		if (c)
-			bpf_stream_printk(ss, ", size %u\n", c->size);
-		else
-			bpf_stream_printk(ss, "\n");
+		bpf_stream_printk(ss, "ERROR: bpf_arena_free(0x%llx): %s\n", uaddr,
+				  arena_bad_sentences[b->kind]);
+		if (b->object && b->c)
+			bpf_stream_printk(ss, "Object: 0x%llx, offset %llu, size %llu, cache %s%s\n",
+					  b->object, uaddr - b->object, b->size, b->c->name,
+					  arena_bad_state(b));
+		else if (b->object && b->size)
+			bpf_stream_printk(ss, "Object: 0x%llx, offset %llu, size %llu, whole pages\n",
+					  b->object, uaddr - b->object, b->size);
+		else if (b->c)
+			bpf_stream_printk(ss, "Object: none, behind the last one of a page of cache %s\n",
+					  b->c->name);
+		/* A program may have only the low half of a pointer, but no other high half */
+		if (hi && hi != arena->user_vm_start >> 32)
+			bpf_stream_printk(ss, "Hint: bits 63 to 32 of the pointer are not of this arena\n");
 		bpf_stream_dump_stack(ss);
 	}));
 }
@@ -1223,7 +1649,7 @@ static void *arena_alloc_object(struct bpf_map *map, u32 size, bool nolock)
 		/* As arena_get_pages(): with reclaim, and without a victim */
 		kaddr = arena_cache_alloc(c, __GFP_ZERO | (nolock ? 0 : GFP_KERNEL |
 							   __GFP_RETRY_MAYFAIL | __GFP_NOWARN),
-					  nolock);
+					  NUMA_NO_NODE, nolock);
 		return kaddr ? (void *)bpf_arena_cache_uaddr(c, kaddr) : NULL;
 	}
 
@@ -1240,69 +1666,52 @@ static void *arena_alloc_object(struct bpf_map *map, u32 size, bool nolock)
 }
 
 /* Free a large object, if it is one: by the worker, whatever the context */
-static enum arena_counter arena_free_large(struct arena_slabs *sl, u32 pgoff, unsigned long slot,
-					   unsigned int offset)
+static bool arena_free_large(struct arena_slabs *sl, struct arena_bad *b)
 {
-	if ((slot & ARENA_SLOT_KIND) == ARENA_SLOT_LARGE_TAIL || offset)
-		return ARENA_FREE_INTERIOR;
+	if ((b->slot & ARENA_SLOT_KIND) != ARENA_SLOT_LARGE || b->offset)
+		return false;
 	/* One winner, who owns the slot from then on */
-	if (cmpxchg(arena_slots_ptr(sl, pgoff), slot, ARENA_SLOT_DYING) != slot)
-		return ARENA_FREE_NOT_LIVE;
+	if (cmpxchg(arena_slots_ptr(sl, b->pgoff), b->slot, ARENA_SLOT_DYING) != b->slot)
+		return false;
 	arena_count(sl, ARENA_LARGE_FREES);
-	arena_push_slot(sl, pgoff, ARENA_SLOT_LARGE_DEAD | (slot & ARENA_SLOT_COUNT));
-	return ARENA_NR_COUNTERS;
+	arena_push_slot(sl, b->pgoff, ARENA_SLOT_LARGE_DEAD | (b->slot & ARENA_SLOT_COUNT));
+	return true;
 }
 
 static void arena_free_object(struct bpf_map *map, void *ptr, struct bpf_prog_aux *aux,
 			      bool nolock)
 {
 	struct bpf_arena *arena = container_of(map, struct bpf_arena, map);
-	enum arena_counter err = ARENA_FREE_NO_OBJECT;
-	unsigned int offset = offset_in_page(ptr);
-	struct bpf_arena_cache *c = NULL;
+	struct arena_bad b = { .offset = offset_in_page(ptr) };
 	struct arena_slab *as = NULL;
-	unsigned long slot, *p;
 	struct arena_slabs *sl;
-	u32 pgoff;
+	unsigned long *p;
+	bool won;
 
 	/* As kfree(NULL); a program cannot tell offset 0 from NULL */
 	if (map->map_type != BPF_MAP_TYPE_ARENA || !(u32)(long)ptr)
 		return;
 
 	sl = arena_slabs(arena);
-	if (!sl)
-		goto report;
-	pgoff = compute_pgoff(arena, (long)ptr);
+	b.pgoff = compute_pgoff(arena, (long)ptr);
 
 	rcu_read_lock();
-	p = arena_slots_ptr(sl, pgoff);
-	slot = p ? READ_ONCE(*p) : 0;
-	switch (slot & ARENA_SLOT_KIND) {
-	case ARENA_SLOT_SLAB:
-		if (!slot)
-			break;
-		as = (struct arena_slab *)slot;
-		c = as->cache;
-		err = c->of_program ? arena_slab_claim(as, offset) : ARENA_FREE_NOT_YOURS;
-		break;
-	case ARENA_SLOT_LARGE:
-	case ARENA_SLOT_LARGE_TAIL:
-		err = arena_free_large(sl, pgoff, slot, offset);
-		break;
-	case ARENA_SLOT_DYING:
-	case ARENA_SLOT_LARGE_DEAD:
-		err = ARENA_FREE_NOT_LIVE;
-		break;
+	p = sl ? arena_slots_ptr(sl, b.pgoff) : NULL;
+	b.slot = p ? READ_ONCE(*p) : 0;
+	if (arena_slot_is_slab(b.slot)) {
+		as = (struct arena_slab *)b.slot;
+		won = as->cache->of_program && arena_slab_claim(as, b.offset, &b.old);
+	} else {
+		won = arena_free_large(sl, &b);
 	}
-	if (unlikely(err != ARENA_NR_COUNTERS))
-		arena_report(arena, sl, aux, ptr, err, c);
+	if (unlikely(!won)) {
+		arena_judge(arena, NULL, &b);
+		arena_report(arena, aux, ptr, &b);
+	}
 	rcu_read_unlock();
 
-	if (err == ARENA_NR_COUNTERS && as)
-		slab_arena_free(as, as->base + offset, nolock);
-	return;
-report:
-	arena_report(arena, NULL, aux, ptr, err, NULL);
+	if (won && as)
+		slab_arena_free(as, as->base + b.offset, nolock);
 }
 
 __bpf_kfunc_start_defs();
@@ -1413,35 +1822,111 @@ void arena_slabs_free(struct bpf_arena *arena)
 	kfree(sl);
 }
 
-/* ---- /sys/kernel/debug/bpf_arena_slab ---- */
+/* ---- statistics ---- */
 
+/* fdinfo tells of so many caches; sched_ext has one for each sub-scheduler */
+#define ARENA_FDINFO_CACHES	32
+
+static void arena_cache_sum(struct bpf_arena_cache *c, struct arena_cache_stats *sum)
+{
+	int cpu;
+
+	*sum = (struct arena_cache_stats) {};
+	for_each_possible_cpu(cpu) {
+		struct arena_cache_stats *st = per_cpu_ptr(c->stats, cpu);
+
+		sum->allocs += READ_ONCE(st->allocs);
+		sum->frees += READ_ONCE(st->frees);
+	}
+}
+
+static const char *arena_cache_owner(const struct bpf_arena_cache *c)
+{
+	return c->of_program ? "program" : "kernel";
+}
+
+static long arena_counter(struct arena_slabs *sl, unsigned int nr)
+{
+	return atomic_long_read(&sl->counters[nr]);
+}
+
+/* What is charged beside the pages, in bytes */
+u64 arena_slabs_mem_usage(struct bpf_arena *arena)
+{
+	struct arena_slabs *sl = arena_slabs(arena);
+
+	return sl ? atomic_long_read(&sl->meta) : 0;
+}
+
+/*
+ * For whoever has a file descriptor of the map. Bounded, and no address: names, sizes
+ * and counts.
+ */
+void arena_show_fdinfo(const struct bpf_map *map, struct seq_file *m)
+{
+	struct bpf_arena *arena = container_of(map, struct bpf_arena, map);
+	struct arena_slabs *sl = arena_slabs(arena);
+	unsigned int caches = 0;
+	struct bpf_arena_cache *c;
+	long bad = 0;
+
+	seq_printf(m, "arena_pages:\t%llu\n", READ_ONCE(arena->nr_pages));
+	arena_faults_show(m, sl ? &sl->faults : NULL);
+	if (!sl)
+		return;
+
+	for (int i = 0; i < ARENA_NR_BAD_FREES; i++)
+		bad += arena_counter(sl, ARENA_BAD_FREE + i);
+	seq_printf(m, "arena_slab_id:\t%llu\n", sl->id);
+	seq_printf(m, "arena_slab_pages:\t%ld\n",
+		   max(arena_counter(sl, ARENA_SLABS_MAPPED) - arena_counter(sl, ARENA_SLABS_FREED),
+		       0L));
+	seq_printf(m, "arena_slab_meta:\t%llu\n", arena_slabs_mem_usage(arena));
+	seq_printf(m, "arena_bad_frees:\t%ld\n", bad);
+	for (int i = 0; i < ARENA_NR_BAD_FREES; i++) {
+		long nr = arena_counter(sl, ARENA_BAD_FREE + i);
+
+		if (nr)
+			seq_printf(m, "arena_bad_free:\t%s %ld\n", arena_bad_names[i], nr);
+	}
+
+	guard(mutex)(&sl->lock);
+	list_for_each_entry(c, &sl->caches, list) {
+		struct arena_cache_stats sum;
+
+		if (caches++ >= ARENA_FDINFO_CACHES)
+			continue;
+		arena_cache_sum(c, &sum);
+		seq_printf(m, "arena_cache:\t%s %u %s %llu %llu\n", c->name, c->size,
+			   arena_cache_owner(c), sum.allocs, sum.frees);
+	}
+	if (caches > ARENA_FDINFO_CACHES)
+		seq_printf(m, "arena_caches_left_out:\t%u\n", caches - ARENA_FDINFO_CACHES);
+}
+
+/* /sys/kernel/debug/bpf_arena_slab: all arenas */
 static int arena_slab_show(struct seq_file *m, void *v)
 {
 	struct bpf_arena_cache *c;
 	struct arena_slabs *sl;
-	int cpu;
 
 	guard(mutex)(&arena_slabs_mutex);
 	list_for_each_entry(sl, &arena_slabs_all, all) {
 		seq_printf(m, "arena %llu map_id %u pages %llu of %lu\n", sl->id, sl->arena->map.id,
 			   READ_ONCE(sl->arena->nr_pages), sl->slots->nr_pages);
-		for (int i = 0; i < ARENA_NR_COUNTERS; i++)
-			seq_printf(m, "  %s %ld\n", arena_counter_names[i],
-				   atomic_long_read(&sl->counters[i]));
+		for (int i = 0; i < ARENA_BAD_FREE; i++)
+			seq_printf(m, "  %s %ld\n", arena_counter_names[i], arena_counter(sl, i));
+		for (int i = 0; i < ARENA_NR_BAD_FREES; i++)
+			seq_printf(m, "  bad_free_%s %ld\n", arena_bad_names[i],
+				   arena_counter(sl, ARENA_BAD_FREE + i));
 
 		guard(mutex)(&sl->lock);
 		list_for_each_entry(c, &sl->caches, list) {
-			u64 allocs = 0, frees = 0;
+			struct arena_cache_stats sum;
 
-			for_each_possible_cpu(cpu) {
-				struct arena_cache_stats *st = per_cpu_ptr(c->stats, cpu);
-
-				allocs += READ_ONCE(st->allocs);
-				frees += READ_ONCE(st->frees);
-			}
+			arena_cache_sum(c, &sum);
 			seq_printf(m, "  cache %s size %u owner %s allocs %llu frees %llu\n",
-				   slab_arena_name(c), c->size,
-				   c->of_program ? "program" : "kernel", allocs, frees);
+				   c->name, c->size, arena_cache_owner(c), sum.allocs, sum.frees);
 		}
 	}
 	return 0;

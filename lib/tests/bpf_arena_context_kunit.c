@@ -12,6 +12,7 @@
 #include <linux/hrtimer.h>
 #include <linux/kallsyms.h>
 #include <linux/kprobes.h>
+#include <trace/events/bpf_arena.h>
 #include "bpf_arena_hostile.h"
 
 #ifdef CONFIG_KPROBES
@@ -180,7 +181,9 @@ static void free_on_top(struct on_top *t, int i)
 	if (!w)
 		return;
 	t->bad += READ_ONCE(w[0]) != t->mark || READ_ONCE(w[1]) != i;
-	if (t->obj[i].kernels)
+	if (t->obj[i].kernels && i & 1)
+		bpf_arena_cache_free_rcu(top.c, t->obj[i].p);
+	else if (t->obj[i].kernels)
 		bpf_arena_cache_free_nolock(top.c, t->obj[i].p);
 	else
 		prog_free(top.test, top.arena, t->obj[i].p);
@@ -496,7 +499,10 @@ static const struct locked_fn swept_fns[] = {
 	{ "arena_place_slab" },
 	{ "arena_alloc_object" },
 	{ "arena_free_object" },
-	{ "arena_cache_free" },
+	{ "arena_cache_claim" },
+	{ "slab_arena_free_rcu" },
+	{ "slab_arena_rcu_work" },
+	{ "slab_arena_rcu_done" },
 	{ "arena_alloc_pages" },
 	{ "arena_push_slot" },
 	{ "arena_slab_worker" },
@@ -547,7 +553,7 @@ static struct {
 	struct task_struct *task;
 	void *p;
 	struct kprobe *probe;
-	unsigned int by_nmi, hits;
+	unsigned int by_nmi, hits, traced, traced_in_nmi;
 	bool armed;
 } twice;
 
@@ -562,6 +568,15 @@ static void free_in_nmi(void)
 	twice.by_nmi += counter(twice.arena, ARENA_FREE_NOT_LIVE) +
 			counter(twice.arena, ARENA_FREE_NO_OBJECT) == frees;
 	twice.p = NULL;
+}
+
+static void twice_probe(void *data, u32 map_id, u64 uaddr, u32 kind, u64 object, u32 size,
+			const char *cache)
+{
+	if (in_nmi())
+		twice.traced_in_nmi++;
+	else
+		twice.traced++;
 }
 
 static int twice_pre_handler(struct kprobe *p, struct pt_regs *regs)
@@ -598,6 +613,7 @@ static void nmi_frees_what_a_task_frees(struct kunit *test)
 	if (!nmi_start(test, free_in_nmi))
 		kunit_skip(test, "no way to raise an NMI here");
 	KUNIT_ASSERT_EQ(test, register_kprobe(&probe), 0);
+	KUNIT_ASSERT_EQ(test, register_trace_bpf_arena_bad_free(twice_probe, NULL), 0);
 	for (int i = 0; i < rounds; i++) {
 		void *p = prog_alloc(test, arena, PAGE_SIZE);
 
@@ -611,11 +627,16 @@ static void nmi_frees_what_a_task_frees(struct kunit *test)
 		if (i % 20 == 0)
 			flush_all(arena);
 	}
+	unregister_trace_bpf_arena_bad_free(twice_probe, NULL);
+	tracepoint_synchronize_unregister();
 	unregister_kprobe(&probe);
 	nmi_stop();
 	set_cpus_allowed_ptr(current, cpu_possible_mask);
 	kunit_info(test, "%u of %ld freed in NMI\n", twice.by_nmi, rounds);
 	KUNIT_EXPECT_EQ(test, atomic_read(&nmis), rounds);
+	/* Who lost was traced where he was */
+	KUNIT_EXPECT_EQ(test, twice.traced, twice.by_nmi);
+	KUNIT_EXPECT_EQ(test, twice.traced_in_nmi, rounds - twice.by_nmi);
 	KUNIT_EXPECT_EQ(test, frees_of(c), rounds);
 	/* Once the slab is gone, nothing tells that there was an object */
 	KUNIT_EXPECT_EQ(test, counter(arena, ARENA_FREE_NOT_LIVE) +

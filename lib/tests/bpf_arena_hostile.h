@@ -127,8 +127,14 @@ static inline void settle(struct bpf_arena *arena)
 	if (!sl)
 		return;
 	mutex_lock(&sl->lock);
-	list_for_each_entry(c, &sl->caches, list)
+	list_for_each_entry(c, &sl->caches, list) {
 		irq_work_sync(&c->deferred_work);
+		/* For what waits, and for what came after its grace period had begun */
+		for (int i = 0; c->rcu_used && i < 2; i++) {
+			irq_work_sync(&c->rcu_irq);
+			rcu_barrier();
+		}
+	}
 	mutex_unlock(&sl->lock);
 	for (int i = 0; i < 2; i++) {
 		irq_work_sync(&sl->irq);
@@ -169,7 +175,8 @@ static inline bool free_list_is_whole(struct arena_slab *as, unsigned int live)
 		if (offset % as->cache->size || idx >= as->objects || test_and_set_bit(idx, seen))
 			return false;
 		state = as->state[idx];
-		if ((state & ARENA_OBJ_TAG) != ARENA_OBJ_FREE)
+		if ((state & ARENA_OBJ_TAG) != ARENA_OBJ_FREE &&
+		    (state & ARENA_OBJ_TAG) != ARENA_OBJ_FREED)
 			return false;
 		state &= ARENA_OBJ_INDEX;
 		object = state == ARENA_OBJ_END ? NULL : as->base + state * as->cache->size;
@@ -226,7 +233,10 @@ static inline void expect_empty(struct kunit *test, struct bpf_arena *arena, u64
 
 static inline void give(struct bpf_arena_cache *c, void *p, unsigned int i)
 {
-	i & 1 ? bpf_arena_cache_free_nolock(c, p) : bpf_arena_cache_free(c, p);
+	if (i % 16 == 3)
+		bpf_arena_cache_free_rcu(c, p);
+	else
+		i & 1 ? bpf_arena_cache_free_nolock(c, p) : bpf_arena_cache_free(c, p);
 }
 
 static inline struct task_struct *other_cpu(struct kunit *test, int (*fn)(void *), void *data)

@@ -20,13 +20,16 @@
  *     SLUB's. A slab is given up only without objects in use.
  *  3. An object has one user.
  *  4. What get_from_partial_node() reads a link of is free.
+ *  5. FREE and FRESH are what was never handed out, FREED and CACHED what was: a
+ *     double free is told from a free of nobody's object.
  *
  * Mutants:
  *	NO_CMPXCHG	a free reads the state and then writes it
  *	END_IS_LIVE	the encoding has DEFERRED with the end of the stack equal to LIVE
- *	STALE_STATE	state[] is as kmalloc() gave it, not all CACHED
+ *	STALE_STATE	state[] is as kmalloc() gave it, not all FRESH
  *	ZERO_AFTER_LIVE	the object is zeroed once it is its user's, or the xchg orders nothing
  *	INIT_BEFORE_CLAIM	a free writes to the object (init_on_free) before it has won
+ *	FREED_LOST	a free link forgets that the object was handed out
  *	LINK_IN_OBJECT	the free link stands in the object, where programs write it
  */
 #define N	2
@@ -36,14 +39,17 @@
 #define END		3
 #define FREE		0
 #define DEFERRED	4
-#define CACHED		8
+#define FREED		8
 #ifdef END_IS_LIVE
 #define LIVE		(DEFERRED + END)
 #else
 #define LIVE		12
 #endif
+#define CACHED		13
+#define FRESH		14
 #define INDEX(s)	((s) & 3)
-#define IS_FREE(s)	((s) < 4)
+#define TAG(s)		((s) & 12)
+#define IS_FREE(s)	(TAG(s) == FREE || TAG(s) == FREED)
 
 byte state[N];		/* as->state[] */
 byte freelist = 0;	/* with inuse the word of cmpxchg_double() */
@@ -57,6 +63,7 @@ byte done;
 /* ghosts */
 bit taken[N];		/* off the free list */
 bit user[N];		/* its user's */
+bit handed_out[N];	/* has had a user */
 bit given_up;		/* the page is the arena's again, and soon somebody else's */
 
 inline slub_write(idx)
@@ -111,7 +118,14 @@ inline slub_free(idx)
 	:: d_step { oldf = freelist; oldi = inuse };
 		/* in a slab that was given up there would be somebody else's memory */
 		slub_write(idx);
+		/* slab_arena_set_link() reads, and then writes */
+		fresh = (TAG(state[idx]) == FREE || state[idx] == FRESH);
+		assert(fresh == !handed_out[idx]);
+#ifdef FREED_LOST
 		state[idx] = FREE + oldf;
+#else
+		state[idx] = (fresh -> FREE : FREED) + oldf;
+#endif
 		locked = 0;
 		if
 		:: oldi == 1 || oldf == END -> lock(); locked = 1
@@ -146,7 +160,8 @@ inline arena_alloc(idx)
 	atomic {
 		assert(INDEX(state[idx]) <= END);
 		state[idx] = LIVE;
-		user[idx] = 1
+		user[idx] = 1;
+		handed_out[idx] = 1
 	};
 	/* written by the kernel's address: it must not be anybody's page by now */
 	assert(taken[idx] && !given_up)
@@ -156,7 +171,8 @@ inline arena_alloc(idx)
 		/* the VM_WARN_ON_ONCE() there */
 		assert(state[idx] != LIVE && !user[idx]);
 		state[idx] = LIVE;
-		user[idx] = 1
+		user[idx] = 1;
+		handed_out[idx] = 1
 	}
 #endif
 }
@@ -230,7 +246,7 @@ proctype cpu0() provided (!nmi)
 proctype cpu1()
 {
 	byte idx, oldf, oldi, obj;
-	bit won, locked;
+	bit won, locked, fresh;
 	byte i;
 
 	do
@@ -276,7 +292,7 @@ proctype nmi_on_cpu0()
 proctype deferred()
 {
 	byte idx, link, oldf, oldi;
-	bit locked, won;
+	bit locked, won, fresh;
 
 end:	do
 	:: atomic { irq_work -> irq_work = 0 };
