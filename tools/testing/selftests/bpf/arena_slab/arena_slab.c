@@ -26,8 +26,9 @@
 #include "arena_slab.h"
 
 static const struct test *const user_tests[] = {
-	share_tests, mapping_tests, fault_tests, context_tests, sched_tests, growth_tests,
-	inject_tests, hostile_tests, teardown_tests,
+	refused_tests, traced_tests, share_tests, mapping_tests, fault_tests, context_tests,
+	sched_tests, growth_tests, inject_tests, hostile_tests, teardown_tests, example_tests,
+	bpftool_tests,
 };
 
 enum action { COUNT, LIST, RUN };

@@ -45,6 +45,10 @@ int fail(const char *file, int line, const char *fmt, ...) __attribute__((format
 int skip(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* Lists that end with an entry without a name; see arena_slab.c */
+extern const struct test refused_tests[];
+extern const struct test traced_tests[];
+extern const struct test bpftool_tests[];
+extern const struct test example_tests[];
 extern const struct test share_tests[];
 extern const struct test fault_tests[];
 extern const struct test mapping_tests[];
@@ -67,8 +71,10 @@ struct image {
 	const char *end;
 };
 
+/* Hidden: arm64's assembler makes one GOT entry of both, the start of the section */
 #define INCLUDE_IMAGE(name, file)					\
-	extern const char name##_start[], name##_end[];			\
+	extern const char name##_start[] __attribute__((visibility("hidden"))); \
+	extern const char name##_end[] __attribute__((visibility("hidden"))); \
 	asm(".pushsection .rodata\n.balign 8\n" #name "_start:\n"	\
 	    ".incbin \"" file "\"\n" #name "_end:\n.popsection\n");
 

@@ -25,6 +25,8 @@ struct bpf_object *open_image(const char *name, const char *const *progs)
 	const struct image *image = images;
 	struct bpf_program *prog;
 	struct bpf_object *obj;
+	bool with_ops = false;
+	struct bpf_map *map;
 
 	while (image->name && strcmp(image->name, name))
 		image++;
@@ -43,6 +45,12 @@ struct bpf_object *open_image(const char *name, const char *const *progs)
 			return NULL;
 		}
 		bpf_program__set_autoload(prog, true);
+		with_ops |= bpf_program__type(prog) == BPF_PROG_TYPE_STRUCT_OPS;
+	}
+	/* They would bring their programs with them */
+	bpf_object__for_each_map(map, obj) {
+		if (bpf_map__type(map) == BPF_MAP_TYPE_STRUCT_OPS && !with_ops)
+			bpf_map__set_autocreate(map, false);
 	}
 	return obj;
 }

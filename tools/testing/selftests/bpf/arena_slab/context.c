@@ -95,6 +95,211 @@ static int test_kprobe(void)
 	return test_attached("on_kprobe", "kprobe_prog");
 }
 
+static int test_raw_tp(void)
+{
+	return test_attached("on_raw_tp", "raw_tp_prog");
+}
+
+static int test_tracepoint(void)
+{
+	/* libbpf looks there, and the kernel's log is not pleased: before, and not counted */
+	if (access("/sys/kernel/debug/tracing/events", F_OK))
+		return SKIP("no tracefs: %s", strerror(errno));
+	watch_kernel_log();
+	return test_attached("on_tp", "tp_prog");
+}
+
+static int test_fentry_sleepable(void)
+{
+	return test_attached("on_fentry_sleepable", "fentry_sleepable");
+}
+
+static int test_fexit(void)
+{
+	return test_attached("on_fexit", "fexit_prog");
+}
+
+static int test_kretprobe(void)
+{
+	return test_attached("on_kretprobe", "kretprobe_prog");
+}
+
+static int test_task_work(void)
+{
+	return test_attached("on_fentry_task_work", "task_work_prog");
+}
+
+/* What the uprobes are on; not static, for its symbol */
+__attribute__((noinline)) int arena_slab_uprobed(int i)
+{
+	asm volatile("" : "+r"(i));
+	return i;
+}
+
+static int uprobe_with(struct bpf_object *obj, const char *prog, const char *var)
+{
+	LIBBPF_OPTS(bpf_uprobe_opts, opts, .func_name = "arena_slab_uprobed");
+	struct bpf_program *p = bpf_object__find_program_by_name(obj, prog);
+	struct bpf_link *link;
+	int err;
+
+	link = bpf_program__attach_uprobe_opts(p, getpid(), "/proc/self/exe", 0, &opts);
+	if (!link)
+		return FAIL("%s cannot be attached: %s", prog, strerror(errno));
+	for (int i = 0; i < 200; i++)
+		arena_slab_uprobed(i);
+	bpf_link__destroy(link);
+	err = check_context(obj, var);
+	return check_nothing_left(obj) ?: err;
+}
+
+static int test_uprobed(const char *prog, const char *var)
+{
+	struct bpf_object *obj = load_image("contexts", PROGS(prog, "free_all"));
+	int err;
+
+	if (!obj)
+		return 1;
+	err = uprobe_with(obj, prog, var);
+	bpf_object__close(obj);
+	return err;
+}
+
+static int test_uprobe(void)
+{
+	return test_uprobed("on_uprobe", "uprobe_prog");
+}
+
+static int test_uprobe_sleepable(void)
+{
+	return test_uprobed("on_uprobe_sleepable", "uprobe_sleepable");
+}
+
+static int read_iter(struct bpf_object *obj, const char *prog)
+{
+	struct bpf_link *link;
+	char buf[64];
+	int fd, n;
+
+	link = bpf_program__attach_iter(bpf_object__find_program_by_name(obj, prog), NULL);
+	if (!link)
+		return FAIL("%s cannot be attached: %s", prog, strerror(errno));
+	fd = bpf_iter_create(bpf_link__fd(link));
+	bpf_link__destroy(link);
+	if (fd < 0)
+		return FAIL("%s: no iterator: %s", prog, strerror(errno));
+	do {
+		n = read(fd, buf, sizeof(buf));
+	} while (n > 0 || (n < 0 && errno == EAGAIN));
+	close(fd);
+	return n < 0 ? FAIL("%s cannot be read: %s", prog, strerror(errno)) : 0;
+}
+
+static int test_iterated(const char *prog, const char *var)
+{
+	struct bpf_object *obj = load_image("contexts", PROGS(prog, "free_all"));
+	int err;
+
+	if (!obj)
+		return 1;
+	err = read_iter(obj, prog) ?: check_context(obj, var);
+	err = check_nothing_left(obj) ?: err;
+	bpf_object__close(obj);
+	return err;
+}
+
+static int test_iter(void)
+{
+	return test_iterated("on_iter", "iter_prog");
+}
+
+static int test_iter_sleepable(void)
+{
+	return test_iterated("on_iter_sleepable", "iter_sleepable");
+}
+
+static int test_wq(void)
+{
+	struct bpf_object *obj = load_image("contexts", PROGS("start_wq", "free_all"));
+	int err;
+
+	if (!obj)
+		return 1;
+	err = run_prog(obj, "start_wq");
+	if (err)
+		err = FAIL("the work does not start: %d", err);
+	be_active();
+	VAR(obj, bool, "stop_work") = true;
+	/* There is nothing that waits for it: it is over when nothing is counted any more */
+	for (__u64 runs = 0; runs != VAR(obj, struct context, "wq_prog").runs; usleep(100000))
+		runs = VAR(obj, struct context, "wq_prog").runs;
+	err = err ?: check_context(obj, "wq_prog");
+	err = check_nothing_left(obj) ?: err;
+	bpf_object__close(obj);
+	return err;
+}
+
+static int xdp_with(struct bpf_object *obj)
+{
+	char packet[64] = {};
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packet, .data_size_in = sizeof(packet),
+		    .repeat = 1000);
+	struct bpf_program *prog = bpf_object__find_program_by_name(obj, "on_xdp");
+	int err;
+
+	err = bpf_prog_test_run_opts(bpf_program__fd(prog), &opts);
+	if (err)
+		return FAIL("cannot be run: %s", strerror(-err));
+	err = check_context(obj, "xdp_prog");
+	return check_nothing_left(obj) ?: err;
+}
+
+static int test_xdp(void)
+{
+	struct bpf_object *obj = load_image("contexts", PROGS("on_xdp", "free_all"));
+	int err;
+
+	if (!obj)
+		return 1;
+	err = xdp_with(obj);
+	bpf_object__close(obj);
+	return err;
+}
+
+static int struct_ops_with(struct bpf_object *obj, struct bpf_map *ops)
+{
+	struct bpf_link *link;
+	int err;
+
+	if (bpf_object__load(obj))
+		return FAIL("cannot be loaded: %s (-v shows why)", strerror(errno));
+	link = bpf_map__attach_struct_ops(ops);
+	if (!link && errno == EBUSY)
+		return SKIP("another sched_ext scheduler is there");
+	if (!link)
+		return FAIL("cannot be attached: %s", strerror(errno));
+	be_active();
+	bpf_link__destroy(link);
+	err = check_context(obj, "ops_prog") ?: check_context(obj, "ops_sleepable");
+	return check_nothing_left(obj) ?: err;
+}
+
+static int test_struct_ops(void)
+{
+	struct bpf_object *obj;
+	struct bpf_map *ops;
+	int err;
+
+	obj = open_image("contexts", PROGS("on_running", "on_init_task", "free_all"));
+	if (!obj)
+		return 1;
+	ops = bpf_object__find_map_by_name(obj, "allocating");
+	bpf_map__set_autocreate(ops, true);
+	err = struct_ops_with(obj, ops);
+	bpf_object__close(obj);
+	return err;
+}
+
 static int open_cpu_clock(int cpu)
 {
 	struct perf_event_attr attr = {
@@ -281,6 +486,24 @@ const struct test context_tests[] = {
 	{ "context/tp_btf", "alloc and free on every context switch", test_tp_btf },
 	{ "context/fentry", "alloc and free on entry of a kernel function", test_fentry },
 	{ "context/kprobe", "alloc and free in a kprobe", test_kprobe },
+	{ "context/raw_tp", "alloc and free in a raw tracepoint", test_raw_tp },
+	{ "context/tracepoint", "alloc and free in a tracepoint, by its format", test_tracepoint },
+	{ "context/fentry_sleepable", "alloc and free on entry of a system call, may sleep",
+	  test_fentry_sleepable },
+	{ "context/fexit", "alloc and free of large objects on the way out of a kernel function",
+	  test_fexit },
+	{ "context/kretprobe", "alloc and free in a kretprobe", test_kretprobe },
+	{ "context/uprobe", "alloc and free in a uprobe", test_uprobe },
+	{ "context/uprobe_sleepable", "alloc and free in a uprobe that may sleep",
+	  test_uprobe_sleepable },
+	{ "context/iter", "alloc and free in an iterator over tasks", test_iter },
+	{ "context/iter_sleepable", "alloc and free in an iterator that may sleep",
+	  test_iter_sleepable },
+	{ "context/wq", "alloc and free in a bpf_wq's callback", test_wq },
+	{ "context/task_work", "alloc and free in the callback of bpf_task_work", test_task_work },
+	{ "context/xdp", "alloc and free for a packet", test_xdp },
+	{ "context/struct_ops", "alloc and free in a scheduler, under the lock of a runqueue",
+	  test_struct_ops },
 	{ "context/perf_event", "alloc and free in hard interrupts, by the CPU clock", test_perf },
 	{ "context/timer", "alloc and free in a bpf_timer's callback", test_timer },
 	{ "context/all", "alloc and free in all of these contexts at once", test_all },

@@ -187,13 +187,14 @@ static int test_one_arena(void)
 
 static int check_hostile(struct bpf_object *obj, const struct arena_counters *c)
 {
-	static const char sentence[] = "): the object belongs to the kernel, size ";
+	static const char sentence[] = "): the object belongs to the kernel\nObject: 0x";
 	char stream[4096];
 
 	CHECK_EQ(c->kernel_owned, 1);
 	CHECK_EQ(c->no_object + c->interior + c->not_live, 0);
 	read_stream(obj, "hostile_init", stream, sizeof(stream));
 	CHECK(strstr(stream, sentence));
+	CHECK(strstr(stream, ", cache scx_cmask:"));
 	return 0;
 }
 

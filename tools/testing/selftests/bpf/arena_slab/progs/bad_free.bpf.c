@@ -6,7 +6,8 @@
 #define ARENA_PAGES	256
 #include "common.bpf.h"
 
-STDERR("): the object is free already, size 64\n")
+STDERR("): the object is free already\nObject: 0x")
+STDERR(", offset 0, size 64, cache arena:")
 TEST(double_free, "the second free of an object is refused")
 {
 	u8 __arena *p = alloc(64);
@@ -19,7 +20,8 @@ TEST(double_free, "the second free of an object is refused")
 	return 0;
 }
 
-STDERR("): the object is free already, size 128\n")
+STDERR("): the object is free already\nObject: 0x")
+STDERR(", offset 0, size 128, cache arena:")
 TEST(free_after_reuse, "an object that was freed, allocated again and freed is free")
 {
 	u8 __arena *p = alloc(128), *q = NULL;
@@ -43,7 +45,9 @@ TEST(free_after_reuse, "an object that was freed, allocated again and freed is f
 	return 0;
 }
 
-STDERR("): it does not point to the start of an object, size 192\n")
+STDERR("): it does not point to the start of an object\n")
+STDERR(", offset 96, size 192, cache arena:")
+STDERR("Object: none, behind the last one of a page of cache arena:")
 TEST(interior, "a pointer into an object, or behind a slab's last one, is refused")
 {
 	u8 __arena *p = alloc(192), *page;
@@ -63,7 +67,8 @@ TEST(interior, "a pointer into an object, or behind a slab's last one, is refuse
 	return 0;
 }
 
-STDERR("): the object is free already, size 256\n")
+STDERR("): the object was never allocated\nObject: 0x")
+STDERR(", offset 0, size 256, cache arena:")
 TEST(never_allocated, "an object of a slab that was never handed out is refused")
 {
 	u8 __arena *p = alloc(256);
@@ -82,7 +87,8 @@ TEST(never_allocated, "an object of a slab that was never handed out is refused"
 	return 0;
 }
 
-STDERR("): there is no object of bpf_arena_alloc()\n")
+STDERR("): there is no object of bpf_arena_alloc(): an ordinary page, for bpf_arena_free_pages()\n")
+NO_STDERR("Object:")
 TEST(foreign_page, "a page of bpf_arena_alloc_pages() is no object, and stays")
 {
 	u8 __arena *page = alloc_page_at(NULL), *p = alloc(32);
@@ -99,7 +105,9 @@ TEST(foreign_page, "a page of bpf_arena_alloc_pages() is no object, and stays")
 	return 0;
 }
 
-STDERR("): there is no object of bpf_arena_alloc()\n")
+STDERR("): there is no object of bpf_arena_alloc(): no page is there\n")
+STDERR("Hint: bits 63 to 32 of the pointer are not of this arena\n")
+NO_STDERR("Object:")
 TEST(no_page, "an address without a page, in the arena or beyond, is refused")
 {
 	u64 start = ((struct bpf_arena *)(void *)&arena)->user_vm_start;
@@ -151,7 +159,8 @@ TEST(report_trace, "the report has the address, the CPU and a call trace")
 	return 0;
 }
 
-STDERR("): the object is free already, size 64\n")
+STDERR("): the object is free already\nObject: 0x")
+STDERR(", offset 0, size 64, cache arena:")
 TEST(storm, "a hundred thousand bad frees are counted, and the allocator goes on")
 {
 	u8 __arena *p = alloc(64), *q;
@@ -169,3 +178,61 @@ TEST(storm, "a hundred thousand bad frees are counted, and the allocator goes on
 	release(q);
 	return 0;
 }
+
+/* ---- the tracepoint, by traced.c ---- */
+
+struct bad_event {
+	u64 uaddr;
+	u64 object;
+	u32 map_id;
+	u32 kind;
+	u32 size;
+	char cache[8];		/* the beginning of its name */
+};
+
+struct bad_event events[8];
+u64 nr_events;
+bool free_in_turn;
+
+SEC("tp_btf/bpf_arena_bad_free")
+int BPF_PROG(on_bad_free, u32 map_id, u64 uaddr, u32 kind, u64 object, u32 size,
+	     const char *cache)
+{
+	struct bad_event *e = &events[nr_events++ % 8];
+
+	e->uaddr = uaddr;
+	e->object = object;
+	e->map_id = map_id;
+	e->kind = kind;
+	e->size = size;
+	bpf_probe_read_kernel_str(e->cache, sizeof(e->cache), cache);
+	if (free_in_turn)
+		release(uaddr);
+	else
+		touch_arena();
+	return 0;
+}
+
+u64 expected[3][2];	/* of each event: what was freed, and the object there */
+
+SEC("syscall")
+int make_events(void *ctx)
+{
+	u8 __arena *p = alloc(192), *page = alloc_page_at(NULL);
+
+	CHECK(p);
+	CHECK(page);
+	release(p + 100);
+	release(p);
+	release(p);
+	release(page);
+	expected[0][0] = (u64)p + 100;
+	expected[0][1] = (u64)p;
+	expected[1][0] = (u64)p;
+	expected[1][1] = (u64)p;
+	expected[2][0] = (u64)page;
+	return 0;
+}
+
+/* For user space, which has no vmlinux.h */
+const u32 kinds[3] = { ARENA_BAD_INTERIOR, ARENA_BAD_DOUBLE, ARENA_BAD_PAGE };

@@ -12,9 +12,9 @@
 #include <vmlinux.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
+#include <bpf/arena_alloc.bpf.h>
 #include "../report.h"
 
-#define __arena	__attribute__((address_space(1)))
 #define __maybe_unused __attribute__((unused))
 #define __tag(s) __attribute__((btf_decl_tag(s)))
 
@@ -60,8 +60,6 @@
 			return __err;					\
 	} while (0)
 
-extern void __arena *bpf_arena_alloc(void *p__map, u32 size) __weak __ksym;
-extern void bpf_arena_free(void *p__map, void __arena *ptr__ign) __weak __ksym;
 extern void __arena *bpf_arena_alloc_pages(void *p__map, void __arena *addr__ign, u32 page_cnt,
 					   int node_id, u64 flags) __weak __ksym;
 extern void bpf_arena_free_pages(void *p__map, void __arena *ptr__ign, u32 page_cnt) __weak __ksym;

@@ -107,6 +107,77 @@ TEST(spin_lock, "alloc and free under bpf_spin_lock()")
 	return 0;
 }
 
+struct res_locked {
+	struct bpf_res_spin_lock lock;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct res_locked);
+} res_locks SEC(".maps");
+
+TEST(res_spin_lock, "alloc and free under bpf_res_spin_lock()")
+{
+	struct res_locked *l;
+	u8 __arena *p, *q;
+	u32 key = 0;
+
+	l = bpf_map_lookup_elem(&res_locks, &key);
+	if (!l)
+		return __LINE__;
+	if (bpf_res_spin_lock(&l->lock))
+		return __LINE__;
+	p = alloc(120);
+	q = alloc(6000);
+	if (p)
+		*(u64 __arena *)p = 1;
+	if (q)
+		*(u64 __arena *)q = 2;
+	bpf_res_spin_unlock(&l->lock);
+	CHECK(p);
+	CHECK(q);
+	CHECK_EQ(*(u64 __arena *)p, 1);
+	CHECK_EQ(*(u64 __arena *)q, 2);
+	if (bpf_res_spin_lock(&l->lock))
+		return __LINE__;
+	release(p);
+	release(q);
+	bpf_res_spin_unlock(&l->lock);
+	return 0;
+}
+
+static u32 looped;
+
+static int loop_callback(u64 i, void *ctx)
+{
+	looped += !use(16 + 8 * (i % 200));
+	return 0;
+}
+
+TEST(loop, "alloc and free in the callback of bpf_loop()")
+{
+	touch_arena();
+	CHECK_EQ(bpf_loop(100, loop_callback, NULL, 0), 100);
+	CHECK_EQ(looped, 100);
+	return 0;
+}
+
+static int elem_callback(struct bpf_map *map, u32 *key, struct locked *val, void *ctx)
+{
+	looped += !(use(500) ?: use(30) ?: use(5000));
+	return 0;
+}
+
+TEST(for_each_map_elem, "alloc and free in the callback of bpf_for_each_map_elem()")
+{
+	touch_arena();
+	CHECK_EQ(bpf_for_each_map_elem(&locks, elem_callback, NULL, 0), 1);
+	CHECK_EQ(looped, 1);
+	return 0;
+}
+
 TEST(sleepable_then_not, "a call site that may sleep, followed by one that may not")
 {
 	u8 __arena *p = alloc(64), *q;
@@ -239,6 +310,9 @@ struct context {
 };
 
 struct context tracepoint, fentry_prog, kprobe_prog, perf_prog, timer_prog;
+struct context raw_tp_prog, tp_prog, fentry_sleepable, fexit_prog, kretprobe_prog, uprobe_prog;
+struct context uprobe_sleepable, iter_prog, iter_sleepable, wq_prog, task_work_prog, xdp_prog;
+struct context ops_prog, ops_sleepable;
 s32 my_pid;
 
 /* Two words that tell whose it is: contexts interrupt each other. Each has its size. */
@@ -294,6 +368,186 @@ int on_kprobe(struct pt_regs *ctx)
 {
 	if ((s32)(bpf_get_current_pid_tgid() >> 32) == my_pid)
 		churn(&kprobe_prog, 1000);
+	return 0;
+}
+
+static bool is_mine(void)
+{
+	return (s32)(bpf_get_current_pid_tgid() >> 32) == my_pid;
+}
+
+SEC("raw_tp/sched_switch")
+int on_raw_tp(struct bpf_raw_tracepoint_args *ctx)
+{
+	churn(&raw_tp_prog, 33);
+	return 0;
+}
+
+SEC("tp/sched/sched_switch")
+int on_tp(void *ctx)
+{
+	churn(&tp_prog, 65);
+	return 0;
+}
+
+#ifdef __TARGET_ARCH_arm64
+#define SYSCALL(name) "__arm64_sys_" name
+#else
+#define SYSCALL(name) "__x64_sys_" name
+#endif
+
+SEC("fentry.s/" SYSCALL("clock_nanosleep"))
+int BPF_PROG(on_fentry_sleepable)
+{
+	if (is_mine())
+		churn(&fentry_sleepable, 400);
+	return 0;
+}
+
+SEC("fexit/hrtimer_nanosleep")
+int BPF_PROG(on_fexit)
+{
+	if (is_mine())
+		churn(&fexit_prog, 5000);
+	return 0;
+}
+
+SEC("kretprobe/hrtimer_nanosleep")
+int on_kretprobe(struct pt_regs *ctx)
+{
+	if (is_mine())
+		churn(&kretprobe_prog, 17);
+	return 0;
+}
+
+/* context.c says where */
+SEC("uprobe")
+int on_uprobe(struct pt_regs *ctx)
+{
+	churn(&uprobe_prog, 129);
+	return 0;
+}
+
+SEC("uprobe.s")
+int on_uprobe_sleepable(struct pt_regs *ctx)
+{
+	churn(&uprobe_sleepable, 1025);
+	return 0;
+}
+
+SEC("iter/task")
+int on_iter(struct bpf_iter__task *ctx)
+{
+	churn(&iter_prog, 257);
+	return 0;
+}
+
+SEC("iter.s/task")
+int on_iter_sleepable(struct bpf_iter__task *ctx)
+{
+	churn(&iter_sleepable, 4097);
+	return 0;
+}
+
+SEC("xdp")
+int on_xdp(struct xdp_md *ctx)
+{
+	churn(&xdp_prog, 2049);
+	return XDP_PASS;
+}
+
+/* Under the lock of a runqueue, with interrupts off */
+SEC("struct_ops/on_running")
+void BPF_PROG(on_running, struct task_struct *p)
+{
+	churn(&ops_prog, 700);
+}
+
+SEC("struct_ops.s/on_init_task")
+s32 BPF_PROG(on_init_task, struct task_struct *p, struct scx_init_task_args *args)
+{
+	churn(&ops_sleepable, 90);
+	return 0;
+}
+
+SEC(".struct_ops.link")
+struct sched_ext_ops allocating = {
+	.running = (void *)on_running,
+	.init_task = (void *)on_init_task,
+	.name = "allocating",
+};
+
+/* Callbacks that start themselves again; these two may sleep */
+
+struct worked {
+	struct bpf_wq wq;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct worked);
+} works SEC(".maps");
+
+bool stop_work;
+
+static int wq_callback(void *map, int *key, void *value)
+{
+	struct worked *worked = value;
+
+	churn(&wq_prog, 3000);
+	if (!stop_work)
+		bpf_wq_start(&worked->wq, 0);
+	return 0;
+}
+
+SEC("syscall")
+int start_wq(void *ctx)
+{
+	struct worked *worked;
+	u32 key = 0;
+
+	worked = bpf_map_lookup_elem(&works, &key);
+	if (!worked)
+		return __LINE__;
+	if (bpf_wq_init(&worked->wq, &works, 0))
+		return __LINE__;
+	if (bpf_wq_set_callback(&worked->wq, wq_callback, 0))
+		return __LINE__;
+	return bpf_wq_start(&worked->wq, 0) ? __LINE__ : 0;
+}
+
+struct task_worked {
+	struct bpf_task_work work;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct task_worked);
+} task_works SEC(".maps");
+
+static int task_work_callback(struct bpf_map *map, void *key, void *value)
+{
+	churn(&task_work_prog, 900);
+	return 0;
+}
+
+/* From a program that may not sleep; the callback runs on the way back to user space */
+SEC("fentry/hrtimer_nanosleep")
+int BPF_PROG(on_fentry_task_work)
+{
+	struct task_worked *worked;
+	u32 key = 0;
+
+	if (!is_mine())
+		return 0;
+	worked = bpf_map_lookup_elem(&task_works, &key);
+	if (worked)
+		bpf_task_work_schedule_resume(bpf_get_current_task_btf(), &worked->work,
+					      &task_works, task_work_callback);
 	return 0;
 }
 
@@ -364,6 +618,20 @@ int free_all(void *ctx)
 	free_kept(&kprobe_prog);
 	free_kept(&perf_prog);
 	free_kept(&timer_prog);
+	free_kept(&raw_tp_prog);
+	free_kept(&tp_prog);
+	free_kept(&fentry_sleepable);
+	free_kept(&fexit_prog);
+	free_kept(&kretprobe_prog);
+	free_kept(&uprobe_prog);
+	free_kept(&uprobe_sleepable);
+	free_kept(&iter_prog);
+	free_kept(&iter_sleepable);
+	free_kept(&wq_prog);
+	free_kept(&task_work_prog);
+	free_kept(&xdp_prog);
+	free_kept(&ops_prog);
+	free_kept(&ops_sleepable);
 	return 0;
 }
 

@@ -87,7 +87,8 @@ TEST(large_and_small, "large objects and slabs live side by side")
 	return 0;
 }
 
-STDERR("): it does not point to the start of an object")
+STDERR("): it does not point to the start of an object of whole pages\nObject: 0x")
+STDERR(", whole pages\n")
 TEST(large_free_tail, "a free of a large object's second or last page is refused")
 {
 	u8 __arena *p = alloc(3 * PAGE_SIZE);
@@ -102,7 +103,8 @@ TEST(large_free_tail, "a free of a large object's second or last page is refused
 	return 0;
 }
 
-STDERR("): it does not point to the start of an object")
+STDERR("): it does not point to the start of an object of whole pages\nObject: 0x")
+STDERR(", whole pages\n")
 TEST(large_free_interior, "a free inside of a large object is refused")
 {
 	u8 __arena *p = alloc(2 * PAGE_SIZE);
