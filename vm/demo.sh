@@ -66,13 +66,13 @@ sleep 2
 title "arenaslab: an object a task, read through mmap"
 arenaslab tasks -i "$SECONDS_EACH" -c "$ROUNDS" &
 tasks=$!
-# What the slab did is looked at shortly before the tool ends and its arena goes.
-sleep $((SECONDS_EACH * ROUNDS - 1))
-arenaslab stat >/tmp/stat.log 2>&1 || fail "arenaslab stat: status $?"
+# What the slab does is looked at before that tool ends and its arena goes.
+sleep 1
+arenaslab top --once >/tmp/top.log 2>&1 || fail "arenaslab top: status $?"
 wait $tasks || fail "arenaslab tasks: status $?"
 
-title "what the slab did, a second ago"
-cat /tmp/stat.log
+title "arenaslab: what the slab did meanwhile, in a second"
+cat /tmp/top.log
 
 title "scx_qmap ends"
 kill $load 2>/dev/null

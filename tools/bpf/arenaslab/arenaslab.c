@@ -1,61 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * arenaslab: slab objects in BPF arenas, at work.
- *
- *	arenaslab tasks		an object a task, kept by tracing programs, read
- *				through mmap
- *	arenaslab stat		what the slab did, for every arena of the system
- *	arenaslab torture	hostile programs and processes, and a verdict
- *	arenaslab fuzz		random sequences of operations against a model
+ * arenaslab: look at slab objects in BPF arenas. The man page, arenaslab.8, says what its
+ * subcommands do, and is where --help comes from.
  */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 #include "cmd.h"
+#include "help.h"
 
-static const char usage[] =
-"Usage: arenaslab tasks [-i SECONDS] [-c COUNT] [-n ROWS] [-m MIB] [--json]\n"
-"       arenaslab stat [--json]\n"
-"       arenaslab torture [-d SECONDS] [-s SEED] [-t TASKS] [-x FACTOR] [-w PART]...\n"
-"       arenaslab fuzz [-d SECONDS] [-s SEED] [-n SESSION] [-x FACTOR] [-r FILE]\n"
-"\n"
-"tasks  Count switches and run time of every task: tracing programs keep an object\n"
-"       a task in a BPF arena, and this program reads it there, without a system call.\n"
-"  -i, --interval SECONDS  between two tables (default 1, fractions are fine)\n"
-"  -c, --count COUNT       tables, then end (default: until interrupted)\n"
-"  -n, --top ROWS          rows of a table (default 20, or what the terminal has);\n"
-"                          with --json all tasks, unless it is given\n"
-"  -m, --memory MIB        size of the arena (default 16: enough for 200,000 tasks)\n"
-"  -j, --json              a JSON object a table, on one line\n"
-"  -v, --verbose           what libbpf and the verifier say\n"
-"\n"
-"stat   Print the slab caches of every arena, and what became of bad frees.\n"
-"  -j, --json              one JSON object\n"
-"\n"
-"torture  Allocate and free from every context while everything is overwritten, freed\n"
-"       twice, unmapped, killed and unplugged. In a virtual machine: it plugs CPUs,\n"
-"       attaches a scheduler, and a kernel with a defect may not survive it.\n"
-"  -d, --duration SECONDS  (default 60)\n"
-"  -s, --seed SEED         the same operations as that time (default: a random one)\n"
-"  -t, --tasks TASKS       of each of two kinds, for each of three arenas (default: one\n"
-"                          for two CPUs)\n"
-"  -x, --slow FACTOR       the kernel is so many times slower: wait longer\n"
-"  -w, --without PART      map, scribble, kill, sched, shrink, hotplug, irq, trace or\n"
-"                          hold\n"
-"  -v, --verbose           what libbpf and the verifier say\n"
-"\n"
-"fuzz   Do random sequences of calls and accesses in every context, compare each answer\n"
-"       and each byte with a model of the arena, and shorten a sequence that is wrong.\n"
-"       In a virtual machine, too.\n"
-"  -d, --duration SECONDS  (default 60)\n"
-"  -s, --seed SEED         the same sequences as that time (default: a random one)\n"
-"  -n, --session SESSION   begin with that session (default 0)\n"
-"  -r, --replay FILE       only the sequence in it, several times\n"
-"  -x, --slow FACTOR       the kernel is so many times slower: wait longer\n"
-"  -v, --verbose           print each sequence before it is done; what libbpf says\n"
-"\n"
-"Exit status: 0, 1 when something failed, 2 when the command line is wrong.\n";
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+} commands[] = {
+	{ "top", cmd_top },
+	{ "stat", cmd_stat },
+	{ "dump", cmd_dump },
+	{ "watch", cmd_watch },
+	{ "tasks", cmd_tasks },
+	{ "torture", cmd_torture },
+	{ "fuzz", cmd_fuzz },
+};
 
 int fail(const char *fmt, ...)
 {
@@ -157,27 +125,83 @@ int finish_output(void)
 	return 0;
 }
 
+bool terminal_size(int *rows, int *cols)
+{
+	struct winsize ws;
+
+	if (!isatty(STDOUT_FILENO))
+		return false;
+	*rows = 24;
+	*cols = 80;
+	if (!ioctl(STDOUT_FILENO, TIOCGWINSZ, &ws) && ws.ws_row >= 5 && ws.ws_col >= 20) {
+		*rows = ws.ws_row;
+		*cols = ws.ws_col;
+	}
+	return true;
+}
+
+void print_plain(FILE *f, const char *s, int width)
+{
+	int i;
+
+	for (i = 0; s[i] && (!width || i < width); i++)
+		fputc(s[i] < ' ' || s[i] > '~' ? '?' :
+		      i == width - 1 && s[i + 1] ? '~' : s[i], f);
+	for (; i < width; i++)
+		fputc(' ', f);
+}
+
+/* All of it, or what concerns one command */
+static int print_help(const char *command)
+{
+	const char *before = "Usage: ";
+
+	for (size_t i = 0; i < ARRAY_SIZE(help_commands); i++) {
+		if (command && strcmp(command, help_commands[i].name))
+			continue;
+		printf("%s%s", before, help_commands[i].usage + strlen(before));
+		before = "       ";
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(help_commands); i++) {
+		if (!command)
+			printf("\n%s\n%s", help_commands[i].name, help_commands[i].text);
+		else if (!strcmp(command, help_commands[i].name))
+			printf("\n%s", help_commands[i].text);
+	}
+	printf("\n%s", help_status);
+	return finish_output();
+}
+
+static bool is_help(const char *s)
+{
+	return !strcmp(s, "-h") || !strcmp(s, "--help");
+}
+
+static int no_command(void)
+{
+	char all[128] = "";
+
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		strcat(all, i ? ", " : "");
+		strcat(all, commands[i].name);
+	}
+	return usage_error("what to do is missing: one of %s", all);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc < 2)
-		return usage_error("what to do is missing: tasks, stat, torture or fuzz");
-	if (!strcmp(argv[1], "-h") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "help")) {
-		fputs(usage, stdout);
-		return finish_output();
-	}
-	for (int i = 2; i < argc; i++) {
-		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
-			fputs(usage, stdout);
-			return finish_output();
+		return no_command();
+	if (is_help(argv[1]) || !strcmp(argv[1], "help"))
+		return print_help(NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		if (strcmp(argv[1], commands[i].name))
+			continue;
+		for (int j = 2; j < argc; j++) {
+			if (is_help(argv[j]))
+				return print_help(argv[1]);
 		}
+		return commands[i].run(argc - 1, argv + 1);
 	}
-	if (!strcmp(argv[1], "tasks"))
-		return cmd_tasks(argc - 1, argv + 1);
-	if (!strcmp(argv[1], "stat"))
-		return cmd_stat(argc - 1, argv + 1);
-	if (!strcmp(argv[1], "torture"))
-		return cmd_torture(argc - 1, argv + 1);
-	if (!strcmp(argv[1], "fuzz"))
-		return cmd_fuzz(argc - 1, argv + 1);
 	return usage_error("there is no subcommand '%s'", argv[1]);
 }

@@ -12,8 +12,11 @@
 #define EXIT_FAILED	1
 #define EXIT_USAGE	2
 
-int cmd_tasks(int argc, char **argv);
+int cmd_top(int argc, char **argv);
 int cmd_stat(int argc, char **argv);
+int cmd_dump(int argc, char **argv);
+int cmd_watch(int argc, char **argv);
+int cmd_tasks(int argc, char **argv);
 int cmd_torture(int argc, char **argv);
 int cmd_fuzz(int argc, char **argv);
 
@@ -26,6 +29,13 @@ bool parse_number(const char *s, unsigned long min, unsigned long max, unsigned 
 bool parse_seconds(const char *s, double *val);
 /* A JSON string with its quotes; what is not UTF-8 becomes U+FFFD */
 void print_json_string(FILE *f, const char *s);
+/*
+ * A name for people: what is not printable ASCII could be for the terminal, and becomes
+ * '?'. As wide as @width, if that is not 0; what is cut off ends in '~'.
+ */
+void print_plain(FILE *f, const char *s, int width);
+/* False if stdout is no terminal; one that does not tell has 24 rows and 80 columns */
+bool terminal_size(int *rows, int *cols);
 /* 0, or EXIT_FAILED if what was printed did not get out */
 int finish_output(void);
 

@@ -26,6 +26,7 @@
 #include <unistd.h>
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
+#include "bpf_util.h"
 #include "fuzz_user.h"
 
 #define CGROUP_ROOT	"/sys/fs/cgroup"
@@ -45,7 +46,6 @@ static struct {
 	unsigned long seed, session, slow;
 	const char *replay;
 } opt = { .duration = 60, .slow = 1 };
-static bool verbose;
 
 static struct shared {
 	volatile __u64 progress, ops, news, mutants, leaks;
@@ -388,11 +388,6 @@ static int run(void)
 	return finish_output();
 }
 
-static int print_libbpf(enum libbpf_print_level level, const char *fmt, va_list args)
-{
-	return verbose && level != LIBBPF_DEBUG ? vfprintf(stderr, fmt, args) : 0;
-}
-
 int cmd_fuzz(int argc, char **argv)
 {
 	static const struct option longopts[] = {
@@ -442,6 +437,6 @@ int cmd_fuzz(int argc, char **argv)
 	}
 	if (optind < argc)
 		return usage_error("'%s' is one word too many", argv[optind]);
-	libbpf_set_print(print_libbpf);
+	watch_libbpf();
 	return run();
 }

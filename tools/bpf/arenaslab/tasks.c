@@ -15,7 +15,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
@@ -25,9 +24,10 @@
 #include <linux/types.h>
 #include "arenaslab.h"
 #include "arenaslab.skel.h"
+#include "bpf_util.h"
 #include "cmd.h"
+#include "test_util.h"
 
-#define NS		1000000000ULL
 #define DEFAULT_ROWS	20
 #define READ_TRIES	16
 
@@ -47,19 +47,10 @@ struct snapshot {
 	__u64 taken_ns;
 };
 
-static bool verbose;
-static volatile sig_atomic_t stopped;
-
 /* Where objects may be, and where to go on when one is not there any more */
 static char *arena_start, *arena_end;
 static sigjmp_buf fault_env;
 static volatile sig_atomic_t reading;
-
-static void stop_handler(int sig)
-{
-	(void)sig;
-	stopped = 1;
-}
 
 static void fault_handler(int sig, siginfo_t *info, void *context)
 {
@@ -76,27 +67,15 @@ static void fault_handler(int sig, siginfo_t *info, void *context)
 
 static void catch_signals(void)
 {
-	struct sigaction stop = { .sa_handler = stop_handler };
 	struct sigaction fault = {
 		.sa_sigaction = fault_handler,
 		/* The handler is left by siglongjmp(), which restores no mask here */
 		.sa_flags = SA_SIGINFO | SA_NODEFER,
 	};
 
-	sigaction(SIGINT, &stop, NULL);
-	sigaction(SIGTERM, &stop, NULL);
-	sigaction(SIGHUP, &stop, NULL);
+	catch_stop();
 	sigaction(SIGSEGV, &fault, NULL);
 	sigaction(SIGBUS, &fault, NULL);
-}
-
-static __u64 now_ns(void)
-{
-	struct timespec ts;
-
-	/* By the vDSO, and the same clock as bpf_ktime_get_ns() */
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * NS + ts.tv_nsec;
 }
 
 static __u64 load(const __u64 *p)
@@ -222,18 +201,6 @@ static void print_json(const struct snapshot *snap, const struct task_stats *sta
 	puts("]}");
 }
 
-/* A comm is anything; what is not printable could be for the terminal */
-static void print_comm(const char *comm)
-{
-	char s[TASK_COMM_SIZE];
-	int i;
-
-	for (i = 0; comm[i]; i++)
-		s[i] = comm[i] >= ' ' && comm[i] <= '~' ? comm[i] : '?';
-	s[i] = '\0';
-	printf("%-16s", s);
-}
-
 static void print_table(const struct snapshot *snap, const struct task_stats *stats, size_t rows)
 {
 	printf("%llu live objects, %llu allocated, %llu freed, %llu failed allocations",
@@ -245,7 +212,7 @@ static void print_table(const struct snapshot *snap, const struct task_stats *st
 		const struct task_obj *t = &snap->task[i];
 
 		printf("%8u ", t->pid);
-		print_comm(t->comm);
+		print_plain(stdout, t->comm, 16);
 		printf(" %10llu %14.3f %4u\n", t->switches, t->run_ns / 1e6, t->cpu);
 	}
 }
@@ -253,13 +220,11 @@ static void print_table(const struct snapshot *snap, const struct task_stats *st
 /* How many rows there is room for, headings taken off; 0 if this is no terminal */
 static size_t terminal_rows(void)
 {
-	struct winsize ws;
+	int rows, cols;
 
-	if (!isatty(STDOUT_FILENO))
+	if (!terminal_size(&rows, &cols))
 		return 0;
-	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &ws) || ws.ws_row < 5)
-		return DEFAULT_ROWS;
-	return ws.ws_row - 3;
+	return rows > 3 ? rows - 3 : 1;
 }
 
 static void print_snapshot(const struct options *opt, const struct snapshot *snap,
@@ -294,22 +259,6 @@ static void print_snapshot(const struct options *opt, const struct snapshot *sna
 	print_table(snap, &stats, rows);
 }
 
-/* Sleep until the next table is due; false if it is time to end */
-static bool wait_until(__u64 *due, double interval)
-{
-	struct timespec ts;
-	__u64 now = now_ns();
-
-	*due += interval * NS;
-	/* Late: skip what was missed, do not hurry */
-	if (*due < now)
-		*due = now;
-	ts = (struct timespec){ .tv_sec = *due / NS, .tv_nsec = *due % NS };
-	while (!stopped && clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL) == EINTR)
-		;
-	return !stopped;
-}
-
 static int print_tables(const struct options *opt, struct arenaslab_bpf *skel)
 {
 	/* Programs keep the full user-space address in it, as everywhere */
@@ -331,36 +280,6 @@ static int print_tables(const struct options *opt, struct arenaslab_bpf *skel)
 	return err;
 }
 
-static int print_libbpf(enum libbpf_print_level level, const char *fmt, va_list args)
-{
-	return verbose && level != LIBBPF_DEBUG ? vfprintf(stderr, fmt, args) : 0;
-}
-
-/* Why a step with BPF failed, in words that tell what to do */
-static int bpf_failed(const char *what, int err)
-{
-	if (err == -EPERM || err == -EACCES)
-		return fail("cannot %s: not permitted, run as root", what);
-	return fail("cannot %s: %s%s", what, strerror(-err),
-		    verbose ? "" : " (--verbose shows what the kernel said)");
-}
-
-/* Without this check libbpf's words for a kernel that lacks the kfunc are obscure */
-static int check_kernel(void)
-{
-	struct btf *btf = btf__load_vmlinux_btf();
-	int id;
-
-	if (!btf)
-		return fail("cannot read /sys/kernel/btf/vmlinux: the kernel needs "
-			    "CONFIG_DEBUG_INFO_BTF");
-	id = btf__find_by_name_kind(btf, "bpf_arena_alloc", BTF_KIND_FUNC);
-	btf__free(btf);
-	if (id < 0)
-		return fail("this kernel has no bpf_arena_alloc(): it needs CONFIG_SLAB_BPF_ARENA");
-	return 0;
-}
-
 static int run_start(struct arenaslab_bpf *skel)
 {
 	LIBBPF_OPTS(bpf_test_run_opts, run);
@@ -376,13 +295,14 @@ static int run_start(struct arenaslab_bpf *skel)
 static int run(const struct options *opt)
 {
 	struct arenaslab_bpf *skel;
+	struct btf *btf;
 	size_t size;
 	int err;
 
-	if (geteuid())
-		return fail("it loads BPF programs: run as root");
-	if (check_kernel())
+	btf = load_kernel_btf();
+	if (!btf)
 		return EXIT_FAILED;
+	btf__free(btf);
 	skel = arenaslab_bpf__open();
 	if (!skel)
 		return bpf_failed("open the BPF programs", -errno);
@@ -459,6 +379,6 @@ int cmd_tasks(int argc, char **argv)
 	}
 	if (optind < argc)
 		return usage_error("'%s' is one word too many", argv[optind]);
-	libbpf_set_print(print_libbpf);
+	watch_libbpf();
 	return run(&opt);
 }

@@ -52,7 +52,6 @@ static const char *const part_names[NR_PARTS] = {
 };
 
 struct options opt = { .duration = 60, .slow = 1 };
-bool verbose;
 int nr_cpus;
 struct shared *shared;
 
@@ -404,11 +403,6 @@ static bool parse_part(const char *name)
 	return false;
 }
 
-static int print_libbpf(enum libbpf_print_level level, const char *fmt, va_list args)
-{
-	return verbose && level != LIBBPF_DEBUG ? vfprintf(stderr, fmt, args) : 0;
-}
-
 int cmd_torture(int argc, char **argv)
 {
 	static const struct option longopts[] = {
@@ -463,6 +457,6 @@ int cmd_torture(int argc, char **argv)
 	}
 	if (optind < argc)
 		return usage_error("'%s' is one word too many", argv[optind]);
-	libbpf_set_print(print_libbpf);
+	watch_libbpf();
 	return run();
 }

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <unistd.h>
 #include "cmd.h"
+#include "bpf_util.h"
 #include "test_util.h"
 #include "torture.h"
 
@@ -35,7 +36,6 @@ struct options {
 };
 
 extern struct options opt;
-extern bool verbose;
 extern int nr_cpus;
 
 /* ---- torture_common.c ---- */
