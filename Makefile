@@ -100,7 +100,7 @@ setup: ## install the packages that are missing
 
 lint: ## shellcheck on the harness
 	@command -v shellcheck >/dev/null || { echo 'error: lint needs shellcheck (apt-get install shellcheck)' >&2; exit 1; }
-	@shellcheck vm/*.sh vm/init .ci/run
+	@shellcheck vm/*.sh vm/init .ci/run tools/bpf/arenaslab/tests/check.sh tools/bpf/arenaslab/arenaslab.bash
 
 clean: ## remove builds, tools and logs; the source and ccache stay
 	@vm/clean.sh

@@ -97,6 +97,7 @@ run_tests() {
 	case $1 in
 	kunit) suite "KUnit $NAME" "$VM/kunit.sh" ;;
 	bpf) suite "BPF tests $NAME" "$VM/selftest.sh" ;;
+	tool) suite "arenaslab $NAME" env PROGRAM=arenaslab_test "$VM/selftest.sh" ;;
 	demo)
 		say "demonstration ($NAME): boot"
 		suite "demonstration $NAME" one "$VM/boot.sh" -n "demo-$NAME" -c 'ROUNDS=2 demo'

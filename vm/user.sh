@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# User space for one architecture: bpftool (for this machine), libbpf, vmlinux.h,
-# scx_qmap, our tools and selftests, and the VM's image with them.
+# User space for one architecture: bpftool (for this machine and for the VM), libbpf,
+# vmlinux.h, scx_qmap, our tools and selftests, and the VM's image with them.
 #
 # Usage: [ARCH=x86_64|arm64] [FLAVOR=] vm/user.sh
 
@@ -104,6 +104,27 @@ vmlinux_h() {
 	mark_done "$VMLINUX_H.stamp" "$id"
 }
 
+# bpftool for the VM, which has no libraries: without a disassembler and signatures.
+bpftool_vm() {
+	local id
+
+	id=$({ tree_id 'tools/(bpf/bpftool|lib|include|build|scripts)/|kernel/bpf/disasm'; hash <"$VMLINUX_H"; } | hash)
+	[ -x "$TOOLS/bin/bpftool" ] && is_done "$TOOLS/bpftool.stamp" "$id" && return
+	whole "$TOOLS/bpftool"
+	bpftool_make() {
+		make -C "$TREE/tools/bpf/bpftool" -j"$JOBS" OUTPUT="$TOOLS/bpftool/" ${CROSS:+ARCH=arm64 CROSS_COMPILE="$CROSS"} \
+			CC="${CROSS}gcc" LD="${CROSS}ld" AR="${CROSS}ar" HOSTCC=gcc HOSTLD=ld HOSTAR=ar \
+			CLANG=clang-19 LLVM_STRIP=llvm-strip-19 SKIP_LLVM=1 SKIP_LIBBFD=1 SKIP_CRYPTO=1 \
+			VMLINUX_BTF="$BUILD/vmlinux" VMLINUX_H="$VMLINUX_H" \
+			EXTRA_CFLAGS="${SYSROOT:+-isystem $SYSROOT/usr/include}" \
+			EXTRA_LDFLAGS="-static ${SYSROOT:+-L$SYSROOT/usr/lib/aarch64-linux-gnu}" \
+			"$TOOLS/bpftool/bpftool" &&
+			cp "$TOOLS/bpftool/bpftool" "$TOOLS/bin/"
+	}
+	step "build the VM's bpftool ($NAME)" "bpftool-$NAME" filling "$TOOLS/bpftool" bpftool_make
+	mark_done "$TOOLS/bpftool.stamp" "$id"
+}
+
 # The tree's own scheduler, unmodified. Static, since the guest has no libraries.
 qmap() {
 	local id cc="${CROSS}gcc -static -I$LIBBPF/include"
@@ -136,7 +157,9 @@ ours() {
 		make -C "$TREE/$folder" -j"$JOBS" OUTPUT="$TOOLS/$program/" ARCH="$ARCH" \
 			CC="${CROSS}gcc" CLANG=clang-19 BPFTOOL="$BPFTOOL" LIBBPF_DIR="$LIBBPF" \
 			VMLINUX_H="$VMLINUX_H" SYSROOT="$SYSROOT" &&
-			cp "$TOOLS/$program/$program" "$TOOLS/bin/"
+			cp "$TOOLS/$program/$program" "$TOOLS/bin/" &&
+			{ [ ! -f "$TOOLS/$program/tests/${program}_test" ] ||
+				cp "$TOOLS/$program/tests/${program}_test" "$TOOLS/bin/"; }
 	}
 	step "build $program ($NAME)" "$program-$NAME" filling "$TOOLS/$program" ours_make
 }
@@ -177,6 +200,7 @@ sysroot
 bpftool
 libbpf
 vmlinux_h
+bpftool_vm
 qmap
 ours tools/bpf/arenaslab arenaslab
 ours tools/testing/selftests/bpf/arena_slab arena_slab
