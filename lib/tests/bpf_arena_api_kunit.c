@@ -25,7 +25,11 @@ static char *take_reports(struct kunit *test, struct bpf_prog *prog)
 
 	KUNIT_ASSERT_NOT_NULL(test, text);
 	llist_for_each_entry_safe(e, next, list, node) {
-		len += strscpy(text + len, e->str, min(e->total_len + 1, BPF_STREAM_MAX_CAPACITY));
+		/* Not a string: it has no NUL */
+		size_t n = min_t(size_t, e->total_len, BPF_STREAM_MAX_CAPACITY - len);
+
+		memcpy(text + len, e->str, n);
+		len += n;
 		atomic_sub(e->total_len, &stream->capacity);
 		kfree_nolock(e);
 	}
