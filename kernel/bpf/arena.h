@@ -231,7 +231,7 @@ enum arena_counter {
  * @wait: they wait here
  * @going: the arena goes; ranges need not be marked as free any more
  * @objcg: who pays
- * @zero_pgoff: the page whose (u32)uaddr is 0, or -1
+ * @has_zero: the (u32)uaddr of the first page is 0; nobody gets it
  * @counters: see enum arena_counter
  * @meta: bytes of metadata that are charged: @slots, its leaves, struct arena_slab
  * @faults: of the kernel, recovered by address
@@ -255,7 +255,7 @@ struct arena_slabs {
 	wait_queue_head_t wait;
 	bool going;
 	struct obj_cgroup *objcg;
-	long zero_pgoff;
+	bool has_zero;
 	atomic_long_t counters[ARENA_NR_COUNTERS];
 	atomic_long_t meta;
 	struct arena_faults faults;

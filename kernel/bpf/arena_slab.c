@@ -285,24 +285,19 @@ u32 arena_next_free_slot(struct bpf_arena *arena, u32 pgoff, u32 end, u32 *next)
 	return min(pgoff, end);
 }
 
-/* Mark a range as free, all but the page at offset 0. Under the spinlock. */
+/*
+ * Mark a range as free, all but the page at offset 0, which an arena begins with or does
+ * not have. Under the spinlock. Fails without memory only, and then none of it is free.
+ */
 int arena_range_release(struct bpf_arena *arena, u32 pgoff, u32 page_cnt)
 {
 	struct arena_slabs *sl = arena_slabs(arena);
-	u32 before;
-	int err = 0;
 
-	if (!page_cnt)
-		return 0;
-	if (!sl || sl->zero_pgoff < pgoff || sl->zero_pgoff - pgoff >= page_cnt)
-		return range_tree_set(&arena->rt, pgoff, page_cnt);
-
-	before = sl->zero_pgoff - pgoff;
-	if (before)
-		err = range_tree_set(&arena->rt, pgoff, before);
-	if (page_cnt > before + 1)
-		err = range_tree_set(&arena->rt, pgoff + before + 1, page_cnt - before - 1) ?: err;
-	return err;
+	if (sl && sl->has_zero && !pgoff && page_cnt) {
+		pgoff++;
+		page_cnt--;
+	}
+	return page_cnt ? range_tree_set(&arena->rt, pgoff, page_cnt) : 0;
 }
 
 VISIBLE_IF_KUNIT int arena_slots_add_leaf(struct arena_slabs *sl, u32 pgoff, gfp_t gfp,
@@ -797,8 +792,6 @@ static struct arena_slabs *arena_slabs_create(struct bpf_arena *arena)
 	unsigned long nr_pages, max_pages, flags;
 	struct mem_cgroup *old, *memcg;
 	struct arena_slabs *sl;
-	u32 zero;
-	int err;
 
 	guard(mutex)(&arena_slabs_mutex);
 	sl = arena_slabs(arena);
@@ -837,21 +830,25 @@ static struct arena_slabs *arena_slabs_create(struct bpf_arena *arena)
 	old = arena_memcg_enter(sl->objcg, &memcg);
 	sl->slots = kvzalloc(struct_size(sl->slots, dir, DIV_ROUND_UP(nr_pages, ARENA_LEAF_SLOTS)),
 			     GFP_KERNEL_ACCOUNT);
-	err = -ENOMEM;
-	if (!sl->slots)
-		goto err_memcg;
+	if (!sl->slots) {
+		bpf_arena_slab_memcg_exit(old, memcg);
+		arena_objcg_put(sl->objcg);
+		kfree(sl);
+		return ERR_PTR(-ENOMEM);
+	}
 	sl->slots->nr_pages = nr_pages;
 	atomic_long_set(&sl->meta, struct_size(sl->slots, dir,
 					       DIV_ROUND_UP(nr_pages, ARENA_LEAF_SLOTS)));
 
-	zero = (u32)-(u32)arena->user_vm_start >> PAGE_SHIFT;
-	sl->zero_pgoff = zero < nr_pages ? zero : -1;
-	if (sl->zero_pgoff >= 0) {
+	/*
+	 * No arena crosses 4 GiB, see arena_get_unmapped_area(): at the beginning no range
+	 * is split, which would take memory.
+	 */
+	sl->has_zero = !(u32)arena->user_vm_start;
+	if (sl->has_zero) {
 		arena_lock_sleepable(arena, &flags);
-		err = range_tree_clear(&arena->rt, zero, 1);
+		range_tree_clear(&arena->rt, 0, 1);
 		raw_res_spin_unlock_irqrestore(&arena->spinlock, flags);
-		if (err)
-			goto err_slots;
 	}
 	bpf_arena_slab_memcg_exit(old, memcg);
 
@@ -859,14 +856,6 @@ static struct arena_slabs *arena_slabs_create(struct bpf_arena *arena)
 	/* Pairs with the acquire in arena_slabs() */
 	smp_store_release(&arena->slabs, sl);
 	return sl;
-
-err_slots:
-	kvfree(sl->slots);
-err_memcg:
-	bpf_arena_slab_memcg_exit(old, memcg);
-	arena_objcg_put(sl->objcg);
-	kfree(sl);
-	return ERR_PTR(err);
 }
 
 /* Make a cache; sl->lock is held */

@@ -790,7 +790,6 @@ static void no_arena_crosses_4_gib(struct kunit *test)
 		.map_extra = HUGE_START + 16 * PAGE_SIZE,
 	};
 	struct bpf_arena *arena = arena_of(test, HUGE_PAGES, 0);
-	struct file *file;
 	unsigned long addr;
 
 	KUNIT_EXPECT_PTR_EQ(test, arena_map_ops.map_alloc(&attr), ERR_PTR(-ERANGE));
@@ -802,12 +801,7 @@ static void no_arena_crosses_4_gib(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, arena_map_ops.map_alloc(&attr), ERR_PTR(-E2BIG));
 
 	/* Without map_extra it is mmap() that says where; wherever that is */
-	bpf_map_inc_with_uref(&arena->map);
-	file = anon_inode_getfile("bpf-map", &bpf_map_fops, &arena->map, O_RDWR);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
-	addr = kunit_vm_mmap(test, file, TEST_USER_START, SZ_4G, PROT_READ | PROT_WRITE,
-			     MAP_SHARED, 0);
-	fput(file);
+	addr = test_arena_mmap_near(test, arena, TEST_USER_START, HUGE_PAGES, 0);
 	if (IS_ERR_VALUE(addr))
 		return;
 	KUNIT_EXPECT_EQ(test, (u32)addr, 0);

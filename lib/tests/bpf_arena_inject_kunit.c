@@ -234,7 +234,7 @@ static void settle(struct bpf_arena *arena)
 static void expect_whole(struct kunit *test, struct bpf_arena *arena, const char *after)
 {
 	struct arena_slabs *sl = arena->slabs;
-	u32 zero = sl && sl->zero_pgoff >= 0 ? sl->zero_pgoff : TEST_PAGES;
+	u32 first = sl && sl->has_zero;
 
 	settle(arena);
 	KUNIT_EXPECT_EQ_MSG(test, arena->nr_pages, 0, "%s", after);
@@ -242,7 +242,7 @@ static void expect_whole(struct kunit *test, struct bpf_arena *arena, const char
 			    counter(arena, ARENA_SLABS_FREED), "%s", after);
 	for (u32 pgoff = 0; pgoff < TEST_PAGES; pgoff++) {
 		KUNIT_ASSERT_EQ_MSG(test, arena_slot(arena, pgoff), 0, "%s: page %u", after, pgoff);
-		KUNIT_ASSERT_EQ_MSG(test, !is_range_tree_set(&arena->rt, pgoff, 1), pgoff != zero,
+		KUNIT_ASSERT_EQ_MSG(test, !is_range_tree_set(&arena->rt, pgoff, 1), pgoff >= first,
 				    "%s: page %u", after, pgoff);
 	}
 	KUNIT_EXPECT_TRUE_MSG(test, list_empty(&arena->dying), "%s", after);
@@ -721,22 +721,25 @@ static void free_never_fails(struct kunit *test)
 }
 
 /*
- * Ordinary pages go at once as well; a place for which there is no node is lost until it
- * is freed once more, or the arena goes.
+ * Ordinary pages go at once as well. Where there is no node for their place, and reclaim
+ * does not help either, it is lost until it is freed once more, or the arena goes.
  */
-static void place_of_a_page_comes_back_later(struct kunit *test)
+static void place_of_a_page_comes_back(struct kunit *test)
 {
+	static const char * const how[] = { "at once", "deferred" };
 	struct inject_ctx *ctx = test->priv;
 	struct injection *inj = &ctx->inj;
 	struct bpf_map *map;
 
-	for (int deferred = 0; deferred < 2; deferred++) {
+	for (int i = 0; i < 4; i++) {
+		bool deferred = i & 1, helps = i & 2;
+
 		make_arena(test, ctx, true);
 		map = &ctx->arena->map;
 		fill_arena(test, ctx);
 		inject_step(test, inj, STEP_NOLOCK);
 		/* What is deferred needs memory to say so: not that one */
-		arm(inj, ctx->arena, NTH_ALL);
+		arm(inj, ctx->arena, helps ? 1 : NTH_ALL);
 		if (deferred) {
 			inj->task = NULL;
 			bpf_arena_free_pages_non_sleepable(map, uaddr_of(MIDDLE), 1);
@@ -749,11 +752,13 @@ static void place_of_a_page_comes_back_later(struct kunit *test)
 		injection_exit(inj);
 		KUNIT_EXPECT_EQ(test, ctx->arena->nr_pages, TEST_PAGES - 1);
 		KUNIT_EXPECT_TRUE(test, list_empty(&ctx->arena->dying));
+		KUNIT_EXPECT_EQ_MSG(test, !is_range_tree_set(&ctx->arena->rt, MIDDLE, 1), helps,
+				    "%s", how[deferred]);
 
 		bpf_arena_free_pages(map, uaddr_of(MIDDLE), 1);
 		KUNIT_EXPECT_EQ(test, is_range_tree_set(&ctx->arena->rt, MIDDLE, 1), 0);
 		bpf_arena_free_pages(map, (void *)TEST_USER_START, TEST_PAGES);
-		expect_whole(test, ctx->arena, deferred ? "deferred" : "at once");
+		expect_whole(test, ctx->arena, how[deferred]);
 		drop_arena(test, ctx);
 	}
 }
@@ -793,30 +798,28 @@ static void free_of_nothing_loses_nothing(struct kunit *test)
 	expect_whole(test, ctx->arena, "free of nothing");
 }
 
-/* The first cache takes the page at offset 0 out: in the middle, that splits a range */
+/* The first cache takes the page at offset 0 out, for which it needs no node, and for good */
 static void page_at_offset_zero(struct kunit *test)
 {
-	u64 start = 2 * SZ_4G - 2 * MIDDLE * PAGE_SIZE;
 	struct inject_ctx *ctx = test->priv;
 	struct injection *inj = &ctx->inj;
 	struct bpf_arena_cache *c;
 
-	ctx->arena = test_arena_create(TEST_PAGES, TEST_USER_START, 0);
+	ctx->arena = test_arena_create(TEST_PAGES, 2 * SZ_4G, 0);
 	KUNIT_ASSERT_NOT_NULL(test, ctx->arena);
 	ctx->prog = test_arena_prog(test, ctx->arena, do_nothing, 0);
-	/* map_extra may not say so, an arena without one may be there */
-	ctx->arena->user_vm_start = start;
-	ctx->arena->user_vm_end = start + TEST_PAGES * PAGE_SIZE;
 
 	inject_step(test, inj, STEP_NOLOCK);
-	arm(inj, NULL, NTH_ALL);
+	arm(inj, ctx->arena, NTH_ALL);
 	c = bpf_arena_cache_create(&ctx->arena->map, "kunit", PAGE_SIZE, 0, 0);
 	disarm(inj);
 	injection_exit(inj);
-	KUNIT_EXPECT_PTR_EQ(test, c, ERR_PTR(-ENOMEM));
-	KUNIT_EXPECT_EQ(test, is_range_tree_set(&ctx->arena->rt, 0, TEST_PAGES), 0);
-	KUNIT_ASSERT_EQ(test, create_cache(ctx), 0);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, c);
+	ctx->c = c;
 	expect_whole(test, ctx->arena, "page at offset 0");
+	bpf_arena_free_pages(&ctx->arena->map, (void *)(2 * SZ_4G), 1);
+	bpf_arena_free_pages(&ctx->arena->map, (void *)(2 * SZ_4G), TEST_PAGES);
+	expect_whole(test, ctx->arena, "free of all");
 }
 
 /* ---- the spinlock cannot be had ---- */
@@ -1002,7 +1005,7 @@ static struct kunit_case inject_cases[] = {
 	KUNIT_CASE_PARAM(failing_path_unwinds, path_gen_params),
 	KUNIT_CASE_PARAM(failure_leaks_nothing, path_gen_params),
 	KUNIT_CASE_PARAM(free_never_fails, way_out_gen_params),
-	KUNIT_CASE(place_of_a_page_comes_back_later),
+	KUNIT_CASE(place_of_a_page_comes_back),
 	KUNIT_CASE(free_that_cannot_be_deferred),
 	KUNIT_CASE(free_of_nothing_loses_nothing),
 	KUNIT_CASE(page_at_offset_zero),

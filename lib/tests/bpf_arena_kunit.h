@@ -77,21 +77,32 @@ static inline void *test_arena_kaddr(struct bpf_arena *arena, u64 uaddr)
 	return (void *)bpf_arena_get_kern_vm_start(arena) + (u32)uaddr;
 }
 
-/* Map so many pages of the arena into this kthread, as a process does */
-static inline unsigned long test_arena_mmap_pages(struct kunit *test, struct bpf_arena *arena,
-						  unsigned long pages)
+/* Map so many pages of the arena into this kthread, as a process does; where is mmap()'s say */
+static inline unsigned long test_arena_mmap_near(struct kunit *test, struct bpf_arena *arena,
+						 unsigned long hint, unsigned long pages,
+						 unsigned long flags)
 {
 	struct bpf_map *map = test_arena_map(arena);
-	unsigned long start = bpf_arena_get_user_vm_start(arena), addr;
+	unsigned long addr;
 	struct file *file;
 
 	bpf_map_inc_with_uref(map);
 	file = anon_inode_getfile("bpf-map", &bpf_map_fops, map, O_RDWR);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
-	addr = kunit_vm_mmap(test, file, start, pages << PAGE_SHIFT, PROT_READ | PROT_WRITE,
-			     MAP_SHARED | MAP_FIXED_NOREPLACE, 0);
+	addr = kunit_vm_mmap(test, file, hint, pages << PAGE_SHIFT, PROT_READ | PROT_WRITE,
+			     MAP_SHARED | flags, 0);
 	/* The mapping has a reference of its own */
 	fput(file);
+	return addr;
+}
+
+/* The same at the arena's address */
+static inline unsigned long test_arena_mmap_pages(struct kunit *test, struct bpf_arena *arena,
+						  unsigned long pages)
+{
+	unsigned long start = bpf_arena_get_user_vm_start(arena), addr;
+
+	addr = test_arena_mmap_near(test, arena, start, pages, MAP_FIXED_NOREPLACE);
 	KUNIT_ASSERT_EQ(test, addr, start);
 	return addr;
 }
@@ -111,7 +122,7 @@ static noinline u64 __test_arena_touch(u64 addr)
  * What a kfunc does with a bad pointer of a program's. Not in a leaf function: on
  * arm64 that has no frame record, and its caller, the program, would not be found.
  */
-static noinline u64 test_arena_touch(u64 addr, u64 r2, u64 r3, u64 r4, u64 r5)
+static noinline __maybe_unused u64 test_arena_touch(u64 addr, u64 r2, u64 r3, u64 r4, u64 r5)
 {
 	u64 ret = __test_arena_touch(addr);
 

@@ -396,6 +396,35 @@ static void page_is_freed_under_a_fault(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, vmalloc_to_page(test_arena_kaddr(ctx->arena, (unsigned long)at)));
 }
 
+/* ---- a mapping that is shorter than the map ---- */
+
+/*
+ * Without map_extra it is mmap() that places the arena, all of its pages and not only
+ * those that are mapped: behind 4 GiB the kernel has other things.
+ */
+static void short_mapping_leaves_room(struct kunit *test)
+{
+	unsigned long hint = 2 * SZ_4G - TEST_PAGES * PAGE_SIZE, addr, kaddr;
+	struct page_ctx *ctx = test->priv;
+
+	test_arena_destroy(ctx->arena);
+	ctx->arena = test_arena_create(4 * TEST_PAGES, 0, 0);
+	KUNIT_ASSERT_NOT_NULL(test, ctx->arena);
+	ctx->map = test_arena_map(ctx->arena);
+	addr = test_arena_mmap_near(test, ctx->arena, hint, TEST_PAGES, 0);
+	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(addr));
+	KUNIT_EXPECT_EQ(test, addr >> 32, (addr + 4 * TEST_PAGES * PAGE_SIZE - 1) >> 32);
+
+	/* The last of these would be the first behind */
+	KUNIT_ASSERT_NOT_NULL(test, bpf_arena_alloc_pages_sleepable(ctx->map, NULL, 1,
+								    NUMA_NO_NODE, 0));
+	KUNIT_ASSERT_NOT_NULL(test, bpf_arena_alloc_pages_sleepable(ctx->map, NULL, TEST_PAGES,
+								    NUMA_NO_NODE, 0));
+	kaddr = bpf_arena_get_kern_vm_start(ctx->arena) + SZ_4G;
+	KUNIT_EXPECT_NULL(test, vmalloc_to_page((void *)kaddr));
+	KUNIT_EXPECT_EQ(test, vm_munmap(addr, TEST_PAGES * PAGE_SIZE), 0);
+}
+
 static int page_init(struct kunit *test)
 {
 	struct page_ctx *ctx = kunit_kzalloc(test, sizeof(*ctx), GFP_KERNEL);
@@ -436,6 +465,7 @@ static struct kunit_case page_cases[] = {
 	KUNIT_CASE(scratch_is_flushed_before_reuse),
 	KUNIT_CASE(page_that_came_in_between_is_no_fault),
 	KUNIT_CASE(page_is_freed_under_a_fault),
+	KUNIT_CASE(short_mapping_leaves_room),
 #ifdef CONFIG_MEMCG
 	KUNIT_CASE(map_free_has_its_objcg),
 #endif
