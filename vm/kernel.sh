@@ -33,6 +33,7 @@ fragments() {
 		say "without vm/config/arena_slab.config: there is no mm/Kconfig.patch yet"
 	fi
 	[ "$BUILD" = "$CACHE/build/$ARCH" ] || printf '%s\n' "flavor/$FLAVOR"
+	[ ! -f "$VM/config/flavor/$FLAVOR-$ARCH.config" ] || printf '%s\n' "flavor/$FLAVOR-$ARCH"
 }
 
 # A fragment as kconfig reads it: without the reasons behind the options. What else a
