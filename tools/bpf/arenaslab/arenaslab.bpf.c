@@ -14,15 +14,12 @@
  */
 #include <vmlinux.h>
 #include <bpf/bpf_helpers.h>
+#include <bpf/arena_alloc.bpf.h>
 #include <bpf/bpf_tracing.h>
 #include "arenaslab.h"
 
-#define __arena		__attribute__((address_space(1)))
 #define TASK_DEAD	0x80
 #define ENOMEM		12
-
-extern void __arena *bpf_arena_alloc(void *p__map, u32 size) __weak __ksym;
-extern void bpf_arena_free(void *p__map, void __arena *ptr__ign) __weak __ksym;
 
 /*
  * With BPF_F_SEGV_ON_FAULT a reader that comes too late, to an object whose page
@@ -76,12 +73,12 @@ static u64 __arena *find_slot(u32 pid)
 		return NULL;
 	chunk = (struct task_chunk __arena *)dir->chunk[i];
 	if (!chunk) {
-		chunk = bpf_arena_alloc(&arena, sizeof(*chunk));
+		chunk = arena_new(&arena, struct task_chunk);
 		if (!chunk)
 			return NULL;
 		old = __sync_val_compare_and_swap(&dir->chunk[i], 0, (u64)chunk);
 		if (old) {
-			bpf_arena_free(&arena, chunk);
+			arena_delete(&arena, chunk);
 			chunk = (struct task_chunk __arena *)old;
 		}
 	}
@@ -125,7 +122,7 @@ static struct task_obj __arena *make_obj(struct task_struct *task)
 	u64 __arena *slot;
 
 	slot = find_slot(task->pid);
-	obj = slot ? bpf_arena_alloc(&arena, sizeof(*obj)) : NULL;
+	obj = slot ? arena_new(&arena, struct task_obj) : NULL;
 	if (!obj) {
 		count(&stats.failed);
 		return NULL;
@@ -203,7 +200,7 @@ static void free_obj(struct task_struct *task)
 	if (!obj)
 		return;
 	unlist(obj);
-	bpf_arena_free(&arena, obj);
+	arena_delete(&arena, obj);
 	count(&stats.frees);
 }
 
@@ -236,7 +233,7 @@ int BPF_PROG(on_switch, bool preempt, struct task_struct *prev, struct task_stru
 SEC("syscall")
 int start(void *ctx)
 {
-	dir = bpf_arena_alloc(&arena, sizeof(*dir));
+	dir = arena_new(&arena, struct task_dir);
 	return dir ? 0 : -ENOMEM;
 }
 

@@ -6,13 +6,9 @@
 #include <vmlinux.h>
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
+#include <bpf/arena_alloc.bpf.h>
 #include <bpf/bpf_tracing.h>
 #include "fuzz.h"
-
-#define __arena	__attribute__((address_space(1)))
-
-extern void __arena *bpf_arena_alloc(void *p__map, u32 size) __weak __ksym;
-extern void bpf_arena_free(void *p__map, void __arena *ptr__ign) __weak __ksym;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARENA);

@@ -6,16 +6,14 @@
  */
 #include <vmlinux.h>
 #include <bpf/bpf_helpers.h>
+#include <bpf/arena_alloc.bpf.h>
 #include <bpf/bpf_tracing.h>
 #include <bpf/bpf_core_read.h>
 #include "torture.h"
 
-#define __arena		__attribute__((address_space(1)))
 #define NUMA_NO_NODE	(-1)
 #define PAGE_SIZE	(1u << PAGE_SHIFT)
 
-extern void __arena *bpf_arena_alloc(void *p__map, u32 size) __weak __ksym;
-extern void bpf_arena_free(void *p__map, void __arena *ptr__ign) __weak __ksym;
 extern const void __arena *scx_bpf_online_cmask(void) __weak __ksym;
 
 struct {
