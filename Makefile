@@ -8,7 +8,7 @@ else
 ARCHES := x86_64 arm64
 endif
 ARCH ?= x86_64
-export ARCH ARCHES FLAVOR FORCE CMD DURATION HOST_DIR MEM REPLAY SEED SMP TIMEOUT SUITE LINUX_VERSION LINUX_SRC
+export ARCH ARCHES FLAVOR FORCE CMD DURATION HOST_DIR MEM PARALLEL REPLAY SEED SMP TIMEOUT SUITE LINUX_VERSION LINUX_SRC
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -26,6 +26,8 @@ help: ## this text
 	@echo '  ARCH=x86_64|arm64   default x86_64; test without it does both'
 	@echo '  FLAVOR=name         another kernel, or other arguments for it (vm/flavors.list):'
 	@awk -F ' *[|] *' '/^[a-z0-9]+ *[|]/ && $$1 != "default" { f = f (f ? ", " : "") $$1 } END { print "                      " f }' vm/flavors.list
+	@echo "  KERNELS='x86_64 x86_64-debug ...'   what make test builds and tests: ARCH or ARCH-FLAVOR"
+	@echo '  PARALLEL=n          how many VMs make test runs at a time (as there are CPUs)'
 	@echo "  CMD='...'           what make vm runs instead of a shell; make itself can only say 2 for a"
 	@echo "                      command that failed, vm/boot.sh -c '...' ends with the command's status"
 	@echo '  HOST_DIR=path       a folder of this machine, at /host in the VM'
@@ -41,7 +43,7 @@ run: kernel tools ## the demonstration, in the VM
 	@vm/boot.sh -n demo -c demo
 
 test: ## KUnit, selftests and a short demonstration (both architectures, or ARCH)
-	@vm/test.sh $(ARCHES)
+	@vm/test.sh $(or $(KERNELS),$(ARCHES))
 
 matrix: ## the tests of every flavor in vm/flavors.list, and a table (hours, if nothing is built)
 	@vm/matrix.sh

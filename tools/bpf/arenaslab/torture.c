@@ -150,7 +150,7 @@ static void print_all_stacks(void)
 }
 
 /* How long somebody may take for what is done in a moment; the host may be busy, too */
-#define HANG_SECONDS	120
+#define HANG_SECONDS	300
 
 /* False if somebody has not moved for that long */
 static bool all_go_on(void)
