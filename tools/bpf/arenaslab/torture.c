@@ -213,9 +213,9 @@ static void end_run(bool hangs)
 {
 	shared->stop = 1;
 	/* The sweep of the lawless arena is what takes long */
-	if (hangs || !WAIT_FOR(120, reap())) {
+	if (hangs || !WAIT_FOR(HANG_SECONDS, reap())) {
 		if (!hangs)
-			blame("not everybody ended within %lu s", 120 * opt.slow);
+			blame("not everybody ended within %lu s", HANG_SECONDS * opt.slow);
 		print_all_stacks();
 		for (int i = 0; i < nr_children; i++) {
 			if (children[i].pid)
@@ -357,8 +357,8 @@ static int run(void)
 	body_in = make_groups();
 
 	start_child("body", body, body_in);
-	if (!WAIT_FOR(120, shared->running || shared->nr_blames || (reap() && !children[0].pid))) {
-		blame("the programs were not loaded within %lu s", 120 * opt.slow);
+	if (!WAIT_FOR(HANG_SECONDS, shared->running || shared->nr_blames || (reap() && !children[0].pid))) {
+		blame("the programs were not loaded within %lu s", HANG_SECONDS * opt.slow);
 	} else if (shared->running) {
 		if (!opt.without[PART_KILL] && body_in)
 			start_child("victims' keeper", victims, group);
