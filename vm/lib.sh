@@ -118,9 +118,11 @@ run_setup() {
 		die "cannot write to the cache folder$(disk_words)"
 	export ARENA_SLAB_RUN
 	ln -sfn "${ARENA_SLAB_RUN##*/}" "$CACHE/logs/latest"
-	# Forty runs are kept.
+	# Forty runs are kept, and any that may not have ended: nothing takes that long.
 	find "$CACHE/logs" -mindepth 1 -maxdepth 1 -type d | sort | head -n -40 |
-		xargs -r rm -rf
+		while read -r dir; do
+			[ -n "$(find "$dir" -newermt '-1 day' -print -quit)" ] || rm -rf "$dir"
+		done
 }
 
 # One run at a time changes the cache folder. What is left under a temporary

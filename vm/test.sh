@@ -161,7 +161,7 @@ collect() {
 		read -r _ _ what <<<"${queue[i]}"
 		log=$ARENA_SLAB_RUN/result-${what// /-}
 		rc=$(cat "$log.rc" 2>/dev/null || echo 1)
-		cat "$log.log"
+		cat "$log.log" || true
 		line=$(grep -E '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' "$log.log" | tail -n 1 || true)
 		if [ -n "$line" ]; then
 			read -r p _ f _ s _ <<<"$line"
