@@ -99,6 +99,7 @@ static const char * const arena_counter_names[] = {
 	[ARENA_LARGE_FREES]	= "large_frees",
 	[ARENA_SCRUBS]		= "scratch_pages_cleared",
 	[ARENA_DRAINS]		= "drains",
+	[ARENA_FAILED_ALLOCS]	= "failed_allocs",
 	[ARENA_FREE_NO_OBJECT]	= "rejected_no_object",
 	[ARENA_FREE_INTERIOR]	= "rejected_interior",
 	[ARENA_FREE_NOT_LIVE]	= "rejected_not_live",
@@ -1034,9 +1035,11 @@ static void *arena_cache_alloc(struct bpf_arena_cache *c, gfp_t gfp, int node, b
 
 	if (likely(kaddr))
 		return kaddr;
-	if (!arena_drained(c->arena->slabs, nolock || !gfpflags_allow_blocking(gfp)))
-		return NULL;
-	return slab_arena_alloc(c, gfp, node, false);
+	if (arena_drained(c->arena->slabs, nolock || !gfpflags_allow_blocking(gfp)))
+		kaddr = slab_arena_alloc(c, gfp, node, false);
+	if (!kaddr)
+		arena_count(c->arena->slabs, ARENA_FAILED_ALLOCS);
+	return kaddr;
 }
 
 /**
@@ -1111,6 +1114,7 @@ bool bpf_arena_cache_alloc_bulk(struct bpf_arena_cache *c, gfp_t gfp, size_t nr,
 	if (arena_drained(c->arena->slabs, !gfpflags_allow_blocking(gfp)) &&
 	    slab_arena_alloc_bulk(c, gfp, nr, kaddrs))
 		return true;
+	arena_count(c->arena->slabs, ARENA_FAILED_ALLOCS);
 	/* What stands there are direct-map addresses, of objects that went back */
 	memset(kaddrs, 0, array_size(nr, sizeof(*kaddrs)));
 	return false;
@@ -1634,7 +1638,7 @@ static void *arena_alloc_object(struct bpf_map *map, u32 size, bool nolock)
 		/* Pairs with the release in bpf_arena_prepare_alloc() */
 		c = smp_load_acquire(&sl->class[arena_class(size)]);
 		if (!c)
-			return NULL;
+			goto none;
 		/* As arena_get_pages(): with reclaim, and without a victim */
 		kaddr = arena_cache_alloc(c, __GFP_ZERO | (nolock ? 0 : GFP_KERNEL |
 							   __GFP_RETRY_MAYFAIL | __GFP_NOWARN),
@@ -1644,14 +1648,18 @@ static void *arena_alloc_object(struct bpf_map *map, u32 size, bool nolock)
 
 	page_cnt = ((u64)size + PAGE_SIZE - 1) >> PAGE_SHIFT;
 	if (page_cnt > sl->slots->nr_pages)
-		return NULL;
+		goto none;
 	uaddr = arena_alloc_pages(arena, 0, page_cnt, NUMA_NO_NODE, !nolock, true);
 	if (!uaddr && arena_drained(sl, nolock))
 		uaddr = arena_alloc_pages(arena, 0, page_cnt, NUMA_NO_NODE, true, true);
 	if (!uaddr)
-		return NULL;
+		goto none;
 	arena_count(sl, ARENA_LARGE_ALLOCS);
 	return (void *)uaddr;
+
+none:
+	arena_count(sl, ARENA_FAILED_ALLOCS);
+	return NULL;
 }
 
 /* Free a large object, if it is one: by the worker, whatever the context */
@@ -1871,6 +1879,7 @@ void arena_show_fdinfo(const struct bpf_map *map, struct seq_file *m)
 		   max(arena_counter(sl, ARENA_SLABS_MAPPED) - arena_counter(sl, ARENA_SLABS_FREED),
 		       0L));
 	seq_printf(m, "arena_slab_meta:\t%llu\n", arena_slabs_mem_usage(arena));
+	seq_printf(m, "arena_failed_allocs:\t%ld\n", arena_counter(sl, ARENA_FAILED_ALLOCS));
 	seq_printf(m, "arena_bad_frees:\t%ld\n", bad);
 	for (int i = 0; i < ARENA_NR_BAD_FREES; i++) {
 		long nr = arena_counter(sl, ARENA_BAD_FREE + i);

@@ -823,6 +823,7 @@ static void fdinfo_tells(struct kunit *test)
 	snprintf(line, sizeof(line), "arena_slab_meta:\t%llu\n",
 		 mem_usage(arena) - arena->nr_pages * PAGE_SIZE);
 	KUNIT_EXPECT_NOT_NULL(test, strstr(text, line));
+	KUNIT_EXPECT_NOT_NULL(test, strstr(text, "arena_failed_allocs:\t0\n"));
 	KUNIT_EXPECT_NOT_NULL(test, strstr(text, "arena_bad_frees:\t2\n"));
 	KUNIT_EXPECT_NOT_NULL(test, strstr(text, "arena_bad_free:\tdouble_free 1\n"));
 	KUNIT_EXPECT_NOT_NULL(test, strstr(text, "arena_bad_free:\tkernel_owned 1\n"));
@@ -834,6 +835,34 @@ static void fdinfo_tells(struct kunit *test)
 	KUNIT_EXPECT_NOT_NULL(test, strstr(text, line));
 	KUNIT_EXPECT_NULL(test, strstr(text, "left_out"));
 	bpf_arena_cache_free(c, q);
+	expect_empty(test, arena, 0);
+}
+
+/* Whoever gets nothing is counted once, and who gets something is not */
+static void failures_are_counted(struct kunit *test)
+{
+	struct bpf_arena *arena = arena_of(test, TEST_PAGES, TEST_USER_START);
+	struct bpf_arena_cache *c = cache_of(test, arena, PAGE_SIZE);
+	atomic_long_t *failed = &arena->slabs->counters[ARENA_FAILED_ALLOCS];
+	void *p, *all[TEST_PAGES + 1], *two[2];
+	int nr = 0;
+
+	KUNIT_ASSERT_EQ(test, bpf_arena_prepare_alloc(arena, 1, 4 * PAGE_SIZE), 0);
+	while (nr <= TEST_PAGES && (p = bpf_arena_cache_alloc(c, GFP_KERNEL)))
+		all[nr++] = p;
+	KUNIT_ASSERT_EQ(test, nr, TEST_PAGES);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(failed), 1);
+	KUNIT_EXPECT_NULL(test, bpf_arena_cache_alloc_nolock(c, 0));
+	KUNIT_EXPECT_EQ(test, atomic_long_read(failed), 2);
+	KUNIT_EXPECT_FALSE(test, bpf_arena_cache_alloc_bulk(c, GFP_KERNEL, 2, two));
+	KUNIT_EXPECT_EQ(test, atomic_long_read(failed), 3);
+	KUNIT_EXPECT_NULL(test, prog_alloc(test, arena, 16));
+	KUNIT_EXPECT_EQ(test, atomic_long_read(failed), 4);
+	KUNIT_EXPECT_NULL(test, prog_alloc(test, arena, 2 * PAGE_SIZE));
+	KUNIT_EXPECT_NULL(test, prog_alloc(test, arena, U32_MAX));
+	KUNIT_EXPECT_EQ(test, atomic_long_read(failed), 6);
+	while (nr)
+		bpf_arena_cache_free(c, all[--nr]);
 	expect_empty(test, arena, 0);
 }
 
@@ -900,6 +929,7 @@ static struct kunit_case api_cases[] = {
 	KUNIT_CASE(books_add_up_in_slabinfo),
 	KUNIT_CASE(memory_is_counted),
 	KUNIT_CASE(fdinfo_tells),
+	KUNIT_CASE(failures_are_counted),
 	KUNIT_CASE(fdinfo_is_bounded),
 #ifdef CONFIG_SYSFS
 	KUNIT_CASE(sysfs_leads_to_the_map),

@@ -299,6 +299,7 @@ static int take_arenas(struct inspector *in, struct inventory *inv)
 		a->rec = recs[i];
 		a->large = difference(counter_value(in, a, "large_allocs"),
 				      counter_value(in, a, "large_frees"));
+		a->failed = counter_value(in, a, "failed_allocs");
 		for (unsigned int j = 0; get_counter(in, a, j, &name, &val, &violation); j++)
 			a->violations += violation ? val : 0;
 	}

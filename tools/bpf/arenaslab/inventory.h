@@ -15,6 +15,7 @@ struct arena {
 	__u64 objects;		/* in slabs, without large ones */
 	__u64 large;
 	__u64 violations;
+	__u64 failed;		/* allocations that got nothing */
 	/* The first process that has a descriptor of it; pid 0: none has */
 	struct holder_rec holder;
 	unsigned int holders;

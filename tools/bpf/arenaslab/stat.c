@@ -47,6 +47,7 @@ static void print_arena(const struct inspector *in, const struct inventory *inv,
 	printf("\n  slabs: %llu made, %llu given back; large objects: %llu allocated, %llu freed\n",
 	       counter_value(in, a, "slabs_mapped"), counter_value(in, a, "slabs_freed"),
 	       counter_value(in, a, "large_allocs"), counter_value(in, a, "large_frees"));
+	printf("  allocations that failed: %llu\n", a->failed);
 	print_violations(in, a);
 	printf("  %-20s %-7s %5s %7s %5s %5s %10s %10s\n", "CACHE", "OWNER", "SIZE", "IN USE",
 	       "SLABS", "/SLAB", "ALLOCATED", "FREED");

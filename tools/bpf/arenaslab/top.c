@@ -227,7 +227,7 @@ static const char *size_of(__u64 pages, char *buf, size_t size)
 
 static void print_summary(const struct inventory *inv)
 {
-	__u64 pages = 0, slabs = 0, objects = 0, large = 0, violations = 0;
+	__u64 pages = 0, slabs = 0, objects = 0, large = 0, violations = 0, failed = 0;
 	char all[32], part[32];
 
 	for (size_t i = 0; i < inv->nr_arenas; i++) {
@@ -238,11 +238,13 @@ static void print_summary(const struct inventory *inv)
 		objects += a->objects;
 		large += a->large;
 		violations += a->violations;
+		failed += a->failed;
 	}
 	printf("arenas: %zu with %s in pages, %s of it slabs; bad frees: %llu\n"
-	       "caches: %zu with %llu objects in use; large objects: %llu\n", inv->nr_arenas,
-	       size_of(pages, all, sizeof(all)), size_of(slabs, part, sizeof(part)), violations,
-	       inv->nr_caches, objects, large);
+	       "caches: %zu with %llu objects in use; large objects: %llu; failed: %llu\n",
+	       inv->nr_arenas, size_of(pages, all, sizeof(all)),
+	       size_of(slabs, part, sizeof(part)), violations, inv->nr_caches, objects, large,
+	       failed);
 }
 
 static void print_arena(const struct arena *a)

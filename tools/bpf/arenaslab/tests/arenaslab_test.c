@@ -354,6 +354,20 @@ static void top_violations(void)
 	CHECK(json_number(json_find(a, "counters.bad_free_interior")) == interior + 1);
 }
 
+static void top_failed(void)
+{
+	double before;
+
+	tool("top --once -i 0.1 --json");
+	before = json_number(json_find(out, "arenas[map_id=%u].counters.failed_allocs", map_id));
+	CHECK(!run_program(skel->progs.too_large));
+	tool("top --once -i 0.1 --json");
+	CHECK(json_number(json_find(out, "arenas[map_id=%u].counters.failed_allocs", map_id)) ==
+	      before + 1);
+	tool("top --once -i 0.1");
+	CHECK(strstr(out, "; failed: "));
+}
+
 /* Whatever it says, in what is as wide and high as that */
 static void check_screen(const char *screen, int cols, int rows)
 {
@@ -955,6 +969,7 @@ static const struct test {
 	TEST(top_cache),
 	TEST(top_rates),
 	TEST(top_violations),
+	TEST(top_failed),
 	TEST(stat_totals),
 	TEST(stat_json),
 	TEST(top_terminal),

@@ -79,6 +79,13 @@ int churn(void *ctx)
 	return 0;
 }
 
+/* Larger than the arena */
+SEC("syscall")
+int too_large(void *ctx)
+{
+	return bpf_arena_alloc(&golden_arena, (GOLDEN_PAGES + 1) * page_bytes) ? 1 : 0;
+}
+
 SEC("syscall")
 int bad_free(void *ctx)
 {
