@@ -23,7 +23,7 @@
 #include <linux/kasan.h>
 #include <linux/llist.h>
 #include <linux/mutex.h>
-#include <linux/ratelimit_types.h>
+#include <linux/ratelimit.h>
 #include <linux/rbtree_latch.h>
 #include <linux/seq_file.h>
 #include <linux/slab_arena.h>
@@ -65,11 +65,22 @@ struct bpf_arena {
 	struct irq_work     free_irq;
 	struct work_struct  free_work;
 	struct llist_head   free_spans;
-	/* limits of reports about bad frees, by program */
+	/* limits of reports, by program */
 	struct ratelimit_state reports[ARENA_NR_REPORTS];
 	/* set with the first slab cache and until the arena goes; acquire to read */
 	struct arena_slabs *slabs;
 };
+
+/*
+ * May this program be told? By program, so that one that makes a storm leaves the others
+ * their reports. A report allocates and frees some dozens of times, in any context, and what
+ * cannot be freed there comes back by irq_work: without a limit a program in a kprobe in
+ * that irq_work's way keeps it going for ever.
+ */
+static inline bool arena_may_report(struct bpf_arena *arena, struct bpf_prog *prog)
+{
+	return __ratelimit(&arena->reports[prog->aux->id % ARENA_NR_REPORTS]);
+}
 
 /* At most so many ranges with scratch pages are passed over in one allocation */
 #define ARENA_SCRUB_MAX		16
@@ -273,7 +284,6 @@ void arena_slabs_destroy(struct bpf_arena *arena);
 void arena_slabs_free(struct bpf_arena *arena);
 u64 arena_slabs_mem_usage(struct bpf_arena *arena);
 void arena_show_fdinfo(const struct bpf_map *map, struct seq_file *m);
-void arena_reports_init(struct bpf_arena *arena);
 #if IS_ENABLED(CONFIG_KUNIT)
 /* The steps of a slab's way in that tests let fail on purpose */
 int arena_charge_page(struct obj_cgroup *objcg, gfp_t gfp);
@@ -306,7 +316,6 @@ static inline void arena_slots_set_large(struct bpf_arena *arena, u32 pgoff, u32
 static inline void arena_slabs_destroy(struct bpf_arena *arena) {}
 static inline void arena_slabs_free(struct bpf_arena *arena) {}
 static inline u64 arena_slabs_mem_usage(struct bpf_arena *arena) { return 0; }
-static inline void arena_reports_init(struct bpf_arena *arena) {}
 #define arena_show_fdinfo	NULL
 #endif
 

@@ -1560,16 +1560,6 @@ int bpf_arena_prepare_alloc(struct bpf_arena *arena, u64 min, u64 max)
 
 /* ---- kfuncs ---- */
 
-/* Called for each arena, also if it never gets slabs: what is freed there is bad as well */
-void arena_reports_init(struct bpf_arena *arena)
-{
-	/* Two a second with a burst of ten; no line in the log about what was dropped */
-	for (int i = 0; i < ARENA_NR_REPORTS; i++) {
-		ratelimit_state_init(&arena->reports[i], 5 * HZ, 10);
-		ratelimit_set_flags(&arena->reports[i], RATELIMIT_MSG_ON_RELEASE);
-	}
-}
-
 /* What the object is, behind the sentence. The state says where SLUB has it. */
 static const char *arena_bad_state(const struct arena_bad *b)
 {
@@ -1595,8 +1585,7 @@ static void arena_report(struct bpf_arena *arena, struct bpf_prog_aux *aux, void
 	struct bpf_stream_stage ss;
 
 	arena_bad_note(arena, b, uaddr);
-	/* By program, so that one that makes a storm leaves the others their reports */
-	if (!__ratelimit(&arena->reports[prog->aux->id % ARENA_NR_REPORTS]))
+	if (!arena_may_report(arena, prog))
 		return;
 	bpf_stream_stage(ss, prog, BPF_STDERR, ({
 		bpf_stream_printk(ss, "ERROR: bpf_arena_free(0x%llx): %s\n", uaddr,

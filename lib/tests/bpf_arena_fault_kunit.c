@@ -201,6 +201,38 @@ static void fault_installs_scratch(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ctx->arena->nr_pages, 0);
 }
 
+static noinline u64 touch_thirty_pages(u64 addr, u64 u2, u64 u3, u64 u4, u64 u5)
+{
+	for (int i = 0; i < 30; i++)
+		test_arena_touch(addr + i * PAGE_SIZE, 0, 0, 0, 0);
+	return 0;
+}
+
+/* Each report has a line that begins so */
+static unsigned int violations_told(struct bpf_prog *prog)
+{
+	static const char begin[] = "ERROR: Arena WRITE access";
+	struct bpf_stream_elem *e;
+	unsigned int nr = 0;
+
+	llist_for_each_entry(e, READ_ONCE(prog->aux->stream[BPF_STDERR - 1].log.first), node)
+		nr += e->total_len >= sizeof(begin) && !memcmp(e->str, begin, sizeof(begin) - 1);
+	return nr;
+}
+
+static void reports_are_limited(struct kunit *test)
+{
+	struct fault_ctx *ctx = test->priv;
+	void *kaddr = test_arena_kaddr(ctx->arena, TEST_USER_START + 5 * PAGE_SIZE);
+
+	run_at(test, touch_thirty_pages, kaddr);
+	KUNIT_EXPECT_PTR_EQ(test, mapped_page(ctx->arena, kaddr + 29 * PAGE_SIZE),
+			    ctx->arena->scratch_page);
+	KUNIT_EXPECT_GE(test, violations_told(ctx->prog), 10);
+	/* On a slow machine two intervals of five seconds may be touched */
+	KUNIT_EXPECT_LE(test, violations_told(ctx->prog), 20);
+}
+
 static noinline u64 touch_locked(u64 addr, u64 u2, u64 u3, u64 u4, u64 u5)
 {
 	struct kunit *test = kunit_get_current_test();
@@ -389,6 +421,7 @@ static struct kunit_case fault_cases[] = {
 	KUNIT_CASE(try_set_in_lazy_mmu_section),
 	KUNIT_CASE(try_set_race_has_one_winner),
 	KUNIT_CASE(fault_installs_scratch),
+	KUNIT_CASE(reports_are_limited),
 	KUNIT_CASE(fault_under_arena_lock),
 	KUNIT_CASE(allocation_replaces_scratch),
 	KUNIT_CASE(scratch_is_cleared_not_freed),
