@@ -24,7 +24,7 @@ SEED=${SEED:-}
 # found by the tool, and by these some time later.
 TIMEOUT=${TIMEOUT:-$(((DURATION + 600) * SLOW))}
 export TIMEOUT
-args='watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120'
+args="watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=$((SLOW > 1 ? 300 : 120))"
 
 # Every program that is attached patches kernel text, see vm/boot.sh: here that is not
 # one in thirty runs but all of them.

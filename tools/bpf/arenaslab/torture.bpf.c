@@ -29,9 +29,15 @@ struct {
  * are to have half of a CPU and not all of it, however slow it is.
  */
 #define MAX_DEPTH	3
+/*
+ * On top of others nobody does anything any more after that, so that who is at the bottom
+ * gets on: it may be a task that was preempted there.
+ */
+#define MAX_STORM	1000000000ULL
 
 struct governor {
 	u64 depth;
+	u64 since;			/* the one at the bottom began */
 	u64 rest_until;
 	u64 free_until[NR_HOLDS];	/* nobody is held up until then */
 };
@@ -806,7 +812,10 @@ static __noinline int step_governed(struct torture_worker *w, u32 ctx, u32 cpu)
 	if (!g)
 		return 0;
 	depth = __sync_fetch_and_add(&g->depth, 1);
-	if (depth < MAX_DEPTH && (depth || begin > g->rest_until)) {
+	if (!depth)
+		g->since = begin;
+	if (depth < MAX_DEPTH &&
+	    (depth ? begin - g->since < MAX_STORM : begin > g->rest_until)) {
 		step_alone(w, ctx);
 		end = bpf_ktime_get_ns();
 		if (!depth)
