@@ -8,11 +8,11 @@ else
 ARCHES := x86_64 arm64
 endif
 ARCH ?= x86_64
-export ARCH ARCHES FLAVOR FORCE CMD DURATION HOST_DIR MEM PARALLEL REPLAY SEED SMP TIMEOUT SUITE LINUX_VERSION LINUX_SRC
+export ARCH ARCHES FLAVOR FORCE CMD DIR DURATION HOST_DIR MEM PARALLEL REPLAY SEED SMP TIMEOUT SUITE LINUX_VERSION LINUX_SRC
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test matrix base kunit selftest selftest-upstream torture fuzz coverage models vm tree refresh kernel tools source setup lint clean distclean
+.PHONY: help run test matrix base kunit selftest selftest-upstream torture fuzz coverage models program vm tree refresh kernel tools source setup lint clean distclean
 
 help: ## this text
 	@echo 'The two that matter:'
@@ -30,7 +30,8 @@ help: ## this text
 	@echo '  PARALLEL=n          how many VMs make test runs at a time (as there are CPUs)'
 	@echo "  CMD='...'           what make vm runs instead of a shell; make itself can only say 2 for a"
 	@echo "                      command that failed, vm/boot.sh -c '...' ends with the command's status"
-	@echo '  HOST_DIR=path       a folder of this machine, at /host in the VM'
+	@echo "                      (a dollar sign is \$$\$$ on make's command line)"
+	@echo '  HOST_DIR=path       a folder of this machine, at /host in the VM, to read and to write'
 	@echo '  MEM=2G SMP=2 TIMEOUT=300   the VM'
 	@echo '  SUITE=glob          which KUnit suites'
 	@echo '  LINUX_VERSION=7.3.x, LINUX_SRC=path   another kernel to compose on'
@@ -78,6 +79,9 @@ ifeq ($(wildcard $(HOST_DIR)/.),)
 $(error HOST_DIR=$(HOST_DIR): there is no such folder)
 endif
 endif
+
+program: kernel tools ## build the programs in DIR (NAME.bpf.c, NAME.c) for this kernel, in DIR
+	@vm/program.sh "$$DIR"
 
 vm: kernel tools ## a shell in the VM, or CMD='...'
 	@if [ -n "$$CMD" ]; then exec vm/boot.sh -c "$$CMD"; else exec vm/boot.sh; fi
