@@ -15,7 +15,7 @@
 [ $# -gt 0 ] || set -- x86_64 arm64
 FLAVOR_GIVEN=$FLAVOR
 MEM_GIVEN=${MEM:-}
-# Half of the memory is for VMs, which have 4 GiB at most where that is not much
+# 8 GiB a VM, which is the most that a flavor has
 PARALLEL=${PARALLEL:-$(awk -v jobs="$JOBS" '
 	$1 == "MemAvailable:" { n = int($2 / 8 / 2 ^ 20); print n < 1 ? 1 : n < jobs ? n : jobs }' /proc/meminfo)}
 [[ $PARALLEL =~ ^[1-9][0-9]{0,2}$ ]] || die -2 "PARALLEL=$PARALLEL is no number of VMs (1 to 999)"
