@@ -123,6 +123,10 @@ int read_counters(__u32 map_id, struct arena_counters *c);
 __u32 arena_id(struct bpf_object *obj);
 /* Does /sys/kernel/slab have a cache whose name begins so? */
 bool slab_cache_exists(const char *prefix);
+/* By sysfs, those of programs; how many */
+unsigned int shrink_arena_caches(void);
+/* This thread; anywhere if @cpu is negative */
+int run_on_cpu(int cpu);
 
 /* Start to watch the kernel's log; then, what it said since then that is ours or bad */
 void watch_kernel_log(void);

@@ -441,11 +441,8 @@ struct thread {
 static void *run_thread(void *arg)
 {
 	struct thread *t = arg;
-	cpu_set_t set;
 
-	CPU_ZERO(&set);
-	CPU_SET(t->cpu, &set);
-	sched_setaffinity(0, sizeof(set), &set);
+	run_on_cpu(t->cpu);
 	t->result = run_prog(t->obj, t->prog);
 	return NULL;
 }

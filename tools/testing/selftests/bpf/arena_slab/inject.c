@@ -23,6 +23,7 @@
 #include <unistd.h>
 #include <bpf/btf.h>
 #include "arena_slab.h"
+#include "ledger.h"
 
 #define PAGES		64
 #define PAGE		sysconf(_SC_PAGESIZE)
@@ -202,6 +203,38 @@ static const char * const ours[] = {
 static struct bpf_object *ledger;
 static struct bpf_link *ledger_links[16];
 
+static bool is_ours(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(ours); i++) {
+		if (!strncmp(name, ours[i], strlen(ours[i])))
+			return true;
+	}
+	return false;
+}
+
+/* What pages are asked for with, and our program: who asked is the first that is neither */
+static const char * const page_allocator[] = {
+	"bpf_prog_", "bpf_trace_run", "__traceiter_", "alloc_pages", "__alloc_pages", "alloc_frozen_pages", "__alloc_frozen_pages",
+	"___alloc_pages",
+};
+
+/* Not the pages of slabs: SLUB asks for those, for anybody */
+static const char *who_asked(const struct asked *asked)
+{
+	for (int i = 0; i < LEDGER_FRAMES && asked->frame[i]; i++) {
+		const char *name = symbol_of(asked->frame[i]);
+		size_t j;
+
+		for (j = 0; j < ARRAY_SIZE(page_allocator); j++) {
+			if (!strncmp(name, page_allocator[j], strlen(page_allocator[j])))
+				break;
+		}
+		if (j == ARRAY_SIZE(page_allocator))
+			return name;
+	}
+	return "?";
+}
+
 static int start_ledger(void)
 {
 	struct bpf_program *prog;
@@ -209,7 +242,8 @@ static int start_ledger(void)
 
 	ledger = load_image("ledger", PROGS("on_kmalloc", "on_cache_alloc", "on_percpu_alloc",
 					    "on_kfree1", "on_cache_free1", "on_percpu_free1",
-					    "on_kfree2", "on_cache_free2", "on_percpu_free2"));
+					    "on_kfree2", "on_cache_free2", "on_percpu_free2",
+					    "on_page_alloc", "on_page_free1", "on_page_free2"));
 	if (!ledger)
 		return 1;
 	read_symbols();
@@ -238,39 +272,49 @@ static void stop_ledger(void)
 /* How many entries are ours, as first_entry() has found out */
 static unsigned int nr_entries;
 
-/* The first of our entries, or NULL; with @clear all entries go */
-static const char *first_entry(bool clear)
+static const char *first_entry_of(const char *map, bool clear)
 {
-	int fd = bpf_map__fd(bpf_object__find_map_by_name(ledger, "live"));
-	volatile __u32 *watched = find_var(ledger, "watched");
-	__u64 key, *prev = NULL, site;
-	const char *found = NULL;
-	__u32 who = *watched;
+	int fd = bpf_map__fd(bpf_object__find_map_by_name(ledger, map));
+	bool pages = !strcmp(map, "live_pages");
+	const char *name, *found = NULL;
+	__u64 key, *prev = NULL;
+	union {
+		__u64 site;
+		struct asked asked;
+	} val;
 
-	/* Or else to read it changes it, and there is no end */
-	*watched = 0;
-	nr_entries = 0;
 	while (!bpf_map_get_next_key(fd, prev, &key)) {
 		if (clear) {
 			bpf_map_delete_elem(fd, &key);
 			prev = NULL;
 			continue;
 		}
-		if (!bpf_map_lookup_elem(fd, &key, &site)) {
-			const char *name = symbol_of(site);
-
-			for (size_t i = 0; i < ARRAY_SIZE(ours); i++) {
-				if (!strncmp(name, ours[i], strlen(ours[i]))) {
-					found = found ?: name;
-					nr_entries++;
-					break;
-				}
-			}
-		}
 		prev = &key;
+		if (bpf_map_lookup_elem(fd, &key, &val))
+			continue;
+		name = pages ? who_asked(&val.asked) : symbol_of(val.site);
+		if (is_ours(name)) {
+			found = found ?: name;
+			nr_entries++;
+		}
 	}
-	*watched = who;
 	return found;
+}
+
+/* The first of our entries, or NULL; with @clear all entries go */
+static const char *first_entry(bool clear)
+{
+	volatile __u32 *watched = find_var(ledger, "watched");
+	const char *found, *page;
+	__u32 who = *watched;
+
+	/* Or else to read it changes it, and there is no end */
+	*watched = 0;
+	nr_entries = 0;
+	found = first_entry_of("live", clear);
+	page = first_entry_of("live_pages", clear);
+	*watched = who;
+	return found ?: page;
 }
 
 /* Runs that were none, see STRIKE() there; most were made up for by another program */
@@ -468,29 +512,12 @@ static int undo_load(void)
 	return 0;
 }
 
-/* Empty the sheaves of all classes */
-static void shrink_caches(void)
-{
-	DIR *dir = opendir("/sys/kernel/slab");
-	struct dirent *d;
-	char path[512];
-
-	while (dir && (d = readdir(dir))) {
-		if (strncmp(d->d_name, "arena:", 6))
-			continue;
-		snprintf(path, sizeof(path), "/sys/kernel/slab/%s/shrink", d->d_name);
-		write_text(path, "1");
-	}
-	if (dir)
-		closedir(dir);
-}
-
 /* Nothing is in the arena, and all of it can be had */
 static int check_whole(void)
 {
 	struct arena_counters c = {};
 
-	shrink_caches();
+	shrink_arena_caches();
 	/* Without slabs nothing is told about the arena, which then has no worker either */
 	if (!WAIT_FOR(10, read_counters(arena_id(s.obj), &c) || !c.found || !c.pages))
 		return FAIL("%llu pages are left in the arena", c.pages);

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -86,6 +87,43 @@ bool slab_cache_exists(const char *prefix)
 		found = !strncmp(d->d_name, prefix, strlen(prefix));
 	closedir(dir);
 	return found;
+}
+
+unsigned int shrink_arena_caches(void)
+{
+	DIR *dir = opendir("/sys/kernel/slab");
+	unsigned int nr = 0;
+	struct dirent *d;
+	char path[512];
+	int fd;
+
+	while (dir && (d = readdir(dir))) {
+		if (strncmp(d->d_name, "arena:", 6))
+			continue;
+		snprintf(path, sizeof(path), "/sys/kernel/slab/%s/shrink", d->d_name);
+		/* It may be gone by now */
+		fd = open(path, O_WRONLY | O_CLOEXEC);
+		nr += fd >= 0 && write(fd, "1", 1) == 1;
+		if (fd >= 0)
+			close(fd);
+	}
+	if (dir)
+		closedir(dir);
+	return nr;
+}
+
+int run_on_cpu(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	if (cpu < 0) {
+		for (int i = 0; i < CPU_SETSIZE; i++)
+			CPU_SET(i, &set);
+	} else {
+		CPU_SET(cpu, &set);
+	}
+	return sched_setaffinity(0, sizeof(set), &set);
 }
 
 /* ---- the log ---- */

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Arenas that go while objects live: the normal case. Nothing stays behind. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -317,23 +315,10 @@ static volatile bool stop;
 static void *shrink_all(void *unused)
 {
 	unsigned long nr = 0;
-	char path[512];
 
 	(void)unused;
-	while (!stop) {
-		DIR *dir = opendir(SLAB);
-		struct dirent *d;
-
-		while (dir && (d = readdir(dir))) {
-			if (strncmp(d->d_name, "arena:", 6))
-				continue;
-			snprintf(path, sizeof(path), SLAB "/%s/shrink", d->d_name);
-			/* It may be gone by now */
-			nr += !write_text(path, "1");
-		}
-		if (dir)
-			closedir(dir);
-	}
+	while (!stop)
+		nr += shrink_arena_caches();
 	return (void *)nr;
 }
 
@@ -379,20 +364,6 @@ static int test_shrink(void)
 
 #define CPU1	"/sys/devices/system/cpu/cpu1/online"
 #define MEMORY	"/sys/devices/system/memory"
-
-static int run_on_cpu(int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	if (cpu < 0) {
-		for (int i = 0; i < CPU_SETSIZE; i++)
-			CPU_SET(i, &set);
-	} else {
-		CPU_SET(cpu, &set);
-	}
-	return sched_setaffinity(0, sizeof(set), &set);
-}
 
 static int arena_goes_without_cpu1(void)
 {

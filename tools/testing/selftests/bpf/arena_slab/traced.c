@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The tracepoint of frees that are refused, for programs that watch others. */
+/* The tracepoint of frees that are refused, and one of them that takes two to happen. */
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
+#include <unistd.h>
+#include <sys/mman.h>
 #include "arena_slab.h"
 
 /* As in progs/bad_free.bpf.c */
@@ -77,9 +80,79 @@ static int test_in_turn(void)
 	return with_trace(check_in_turn);
 }
 
+static void *run_free_what_goes(void *obj)
+{
+	run_on_cpu(1);
+	return (void *)(long)run_prog(obj, "free_what_goes");
+}
+
+/* The worker takes the PTE away when nothing leads to the page any more but its slot */
+static bool is_mapped(void *page)
+{
+	unsigned char in = 1;
+
+	return !mincore(page, 1, &in) && in & 1;
+}
+
+static int free_while_it_goes(struct bpf_object *obj, void *page)
+{
+	char stream[4096];
+	pthread_t thread;
+	void *err;
+	bool gone;
+
+	CHECK(is_mapped(page));
+	CHECK(!pthread_create(&thread, NULL, run_free_what_goes, obj));
+	gone = WAIT_FOR(5, *(volatile bool *)find_var(obj, "holds")) &&
+	       shrink_arena_caches() && WAIT_FOR(5, !is_mapped(page));
+	*(volatile bool *)find_var(obj, "may_free") = true;
+	pthread_join(thread, &err);
+	CHECK(gone);
+	CHECK(!err);
+	read_stream(obj, "free_what_goes", stream, sizeof(stream));
+	if (!strstr(stream, "): the object is free already, as all that was in its page\n"))
+		return FAIL("the program's stream has '%.*s'", (int)strcspn(stream, "\n"), stream);
+	CHECK(!strstr(stream, "Object: "));
+	return 0;
+}
+
+static int test_page_going(void)
+{
+	struct bpf_object *obj;
+	struct arena_counters c;
+	__u64 addr, fault_addr;
+	void *page;
+	int err;
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		return SKIP("needs two CPUs");
+	obj = open_image("bad_free", PROGS("free_one", "free_what_goes"));
+	if (!obj)
+		return 1;
+	/* Too small for sheaves: one slab is made and goes, not one after the other */
+	bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "arena"), 8);
+	if (bpf_object__load(obj)) {
+		bpf_object__close(obj);
+		return FAIL("cannot be loaded");
+	}
+	/* The CPU whose sheaf has the object is to be free for the shrink */
+	run_on_cpu(0);
+	err = run_prog(obj, "free_one");
+	page = (void *)(VAR(obj, __u64, "going") & -(__u64)getpagesize());
+	err = err ?: probe((__u64)page, &addr, sizeof(addr), &fault_addr) ?:
+	      free_while_it_goes(obj, page);
+	if (!err && (read_counters(arena_id(obj), &c) || c.not_live != 1))
+		err = FAIL("%lld frees of what is not live are counted", c.not_live);
+	run_on_cpu(-1);
+	bpf_object__close(obj);
+	return err;
+}
+
 const struct test traced_tests[] = {
 	{ "bad_free/traced", "a program is told of each bad free of others", test_traced },
 	{ "bad_free/traced_in_turn", "one that frees badly itself is not told of that",
 	  test_in_turn },
+	{ "bad_free/page_going", "a free is refused while all of the object's page goes",
+	  test_page_going },
 	{}
 };

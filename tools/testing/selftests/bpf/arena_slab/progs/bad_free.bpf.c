@@ -236,3 +236,41 @@ int make_events(void *ctx)
 
 /* For user space, which has no vmlinux.h */
 const u32 kinds[3] = { ARENA_BAD_INTERIOR, ARENA_BAD_DOUBLE, ARENA_BAD_PAGE };
+
+/* For bad_free/page_going: what is freed, and when */
+u64 going;
+bool holds;
+bool may_free;
+
+SEC("syscall")
+int free_one(void *ctx)
+{
+	u8 __arena *p = alloc(2048);
+
+	CHECK(p);
+	going = (u64)p;
+	release(p);
+	return 0;
+}
+
+/* Without us there is a grace period, and then nothing is left of the page */
+SEC("syscall")
+int free_what_goes(void *ctx)
+{
+	u64 end = bpf_ktime_get_ns() + 10 * SEC_NS;
+	u32 i, j;
+
+	bpf_rcu_read_lock();
+	*(volatile bool *)&holds = true;
+	bpf_for(i, 0, 1000) {
+		bpf_for(j, 0, 1000000) {
+			if (*(volatile bool *)&may_free || bpf_ktime_get_ns() > end)
+				break;
+		}
+		if (*(volatile bool *)&may_free || bpf_ktime_get_ns() > end)
+			break;
+	}
+	release(going);
+	bpf_rcu_read_unlock();
+	return 0;
+}
