@@ -35,6 +35,8 @@
 
 /* The kfuncs; only BTF knows them */
 void bpf_arena_free_pages(void *p__map, void *ptr__ign, u32 page_cnt);
+void *bpf_arena_alloc(void *p__map, u32 size, struct bpf_prog_aux *aux);
+void bpf_arena_free(void *p__map, void *ptr__ign, struct bpf_prog_aux *aux);
 int bpf_arena_reserve_pages(void *p__map, void *ptr__ign, u32 page_cnt);
 
 struct injection {
@@ -949,6 +951,69 @@ static int release_later(void *data)
 	return 0;
 }
 
+static void *slab_sleeping(struct inject_ctx *ctx)
+{
+	return bpf_arena_cache_alloc(ctx->c, GFP_KERNEL);
+}
+
+static void free_slab_sleeping(struct inject_ctx *ctx, void *p)
+{
+	bpf_arena_cache_free(ctx->c, p);
+}
+
+static void *large_sleeping(struct inject_ctx *ctx)
+{
+	return bpf_arena_alloc(&ctx->arena->map, 2 * PAGE_SIZE, ctx->prog->aux);
+}
+
+static void free_large_sleeping(struct inject_ctx *ctx, void *p)
+{
+	bpf_arena_free(&ctx->arena->map, p, ctx->prog->aux);
+}
+
+static void *page_sleeping(struct inject_ctx *ctx)
+{
+	return bpf_arena_alloc_pages_sleepable(&ctx->arena->map, NULL, 1, NUMA_NO_NODE, 0);
+}
+
+static void free_page_sleeping(struct inject_ctx *ctx, void *p)
+{
+	bpf_arena_free_pages(&ctx->arena->map, p, 1);
+}
+
+/* Who may sleep waits for the lock, however long its holder needs */
+static void lock_is_waited_for(struct kunit *test)
+{
+	static const struct {
+		const char *what;
+		void *(*alloc)(struct inject_ctx *ctx);
+		void (*free)(struct inject_ctx *ctx, void *p);
+	} allocs[] = {
+		{ "a slab", slab_sleeping, free_slab_sleeping },
+		{ "a large object", large_sleeping, free_large_sleeping },
+		{ "a page", page_sleeping, free_page_sleeping },
+	};
+	struct inject_ctx *ctx = test->priv;
+	struct task_struct *t;
+	void *p;
+
+	make_arena(test, ctx, true);
+	KUNIT_ASSERT_EQ(test, bpf_arena_prepare_alloc(ctx->arena, 64, 64), 0);
+	ctx->going = ctx->arena;
+	for (int i = 0; i < ARRAY_SIZE(allocs); i++) {
+		take_away_lock(test, ctx->arena);
+		t = kthread_run(release_later, ctx, "arena-release");
+		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, t);
+		get_task_struct(t);
+		p = allocs[i].alloc(ctx);
+		kthread_stop_put(t);
+		KUNIT_EXPECT_NOT_NULL_MSG(test, p, "%s", allocs[i].what);
+		if (p)
+			allocs[i].free(ctx, p);
+	}
+	expect_whole(test, ctx->arena, "waited for");
+}
+
 /* map_free() with leaked objects, and pages whose free was deferred, waits for the lock */
 static void map_free_waits_for_the_lock(struct kunit *test)
 {
@@ -1011,6 +1076,7 @@ static struct kunit_case inject_cases[] = {
 	KUNIT_CASE(page_at_offset_zero),
 	KUNIT_CASE(lock_of_ones_own),
 	KUNIT_CASE(lock_that_takes_too_long),
+	KUNIT_CASE(lock_is_waited_for),
 	KUNIT_CASE(map_free_waits_for_the_lock),
 	{}
 };
