@@ -106,7 +106,8 @@ guest_files() {
 }
 
 # The console without the data races that KCSAN sees between others: a report counts if
-# a function of our objects is in it.
+# one of the two accesses, or who called for it, is in a function of our objects. Not
+# further down the stack: there are programs and probes on top of us, with races of theirs.
 our_console() {
 	if ! grep -aq 'BUG: KCSAN: ' "$CONSOLE"; then
 		cat "$CONSOLE"
@@ -115,13 +116,17 @@ our_console() {
 	nm "$BUILD"/kernel/bpf/arena*.o "$BUILD"/mm/slab_arena.o 2>/dev/null |
 		awk '
 			NR == FNR { if ($2 ~ /^[tT]$/) ours[$3]; next }
-			/BUG: KCSAN: / { inside = 1; mine = 0; report = "" }
+			/BUG: KCSAN: / { inside = 1; mine = 0; report = ""; frames = 0 }
 			!inside { print; next }
 			{
 				report = report $0 "\n"
-				n = split($0, word, /[^A-Za-z0-9_]+/)
-				for (i = 1; i <= n; i++)
-					mine += word[i] in ours
+				if (/ to 0x[0-9a-f]+ of [0-9]+ bytes /)
+					frames = 4
+				if (frames-- > 0) {
+					n = split($0, word, /[^A-Za-z0-9_]+/)
+					for (i = 1; i <= n; i++)
+						mine += word[i] in ours
+				}
 			}
 			/====================/ { if (mine) printf "%s", report; inside = 0 }' - "$CONSOLE"
 }
