@@ -8,11 +8,11 @@ else
 ARCHES := x86_64 arm64
 endif
 ARCH ?= x86_64
-export ARCH ARCHES FLAVOR FORCE CMD DIR DURATION HOST_DIR MEM PARALLEL REPLAY SEED SMP TIMEOUT SUITE LINUX_VERSION LINUX_SRC
+export ARCH ARCHES BENCH_ARGS BENCH_BASE FLAVOR FORCE CMD DIR DURATION HOST_DIR MEM PARALLEL REPLAY SEED SMP TIMEOUT SUITE LINUX_VERSION LINUX_SRC
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test matrix base kunit selftest selftest-upstream torture fuzz coverage models program vm tree refresh kernel tools source setup lint clean distclean
+.PHONY: help run test matrix base bench kunit selftest selftest-upstream torture fuzz coverage models program vm tree refresh kernel tools source setup lint clean distclean
 
 help: ## this text
 	@echo 'The two that matter:'
@@ -51,6 +51,9 @@ matrix: ## the tests of every flavor in vm/flavors.list, and a table (hours, if 
 
 base: ## the tests of vm/base.list fail on the kernel without our patches (both, or ARCH)
 	@vm/base.sh $(ARCHES)
+
+bench: ## instructions and memory of a pair, by all allocators (both, or ARCH; BENCH_BASE=1: and without us)
+	@vm/bench.sh $(ARCHES)
 
 kunit: kernel tools ## the unit tests, by the kernel's own parser
 	@vm/kunit.sh

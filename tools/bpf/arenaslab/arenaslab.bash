@@ -33,6 +33,19 @@ _arenaslab()
 		mapfile -t COMPREPLY < <(compgen -W "$(_arenaslab_names name | grep :)" -- "$cur")
 		declare -F __ltrim_colon_completions >/dev/null && __ltrim_colon_completions "$cur"
 		;;
+	bench:-w | bench:--work)
+		words=$(arenaslab bench --list 2>/dev/null | sed -n '/^peers/q; s/^  \([^ ]*\).*/\1/p')
+		mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+		;;
+	bench:-p | bench:--peer)
+		words=$(arenaslab bench --list 2>/dev/null | sed -n '/^peers/,$ s/^  \([^ ]*\).*/\1/p')
+		mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+		declare -F __ltrim_colon_completions >/dev/null && __ltrim_colon_completions "$cur"
+		;;
+	bench:-s | bench:--size)
+		words=$(arenaslab bench -s '' 2>&1 | sed -n 's/.*: not one of \([0-9, ]*[0-9]\).*/\1/p')
+		mapfile -t COMPREPLY < <(compgen -W "${words//,/}" -- "$cur")
+		;;
 	dump:-b | dump:--btf | fuzz:-r | fuzz:--replay)
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		;;

@@ -23,6 +23,7 @@ static const struct {
 	{ "tasks", cmd_tasks },
 	{ "torture", cmd_torture },
 	{ "fuzz", cmd_fuzz },
+	{ "bench", cmd_bench },
 };
 
 int fail(const char *fmt, ...)

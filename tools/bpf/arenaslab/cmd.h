@@ -19,6 +19,7 @@ int cmd_watch(int argc, char **argv);
 int cmd_tasks(int argc, char **argv);
 int cmd_torture(int argc, char **argv);
 int cmd_fuzz(int argc, char **argv);
+int cmd_bench(int argc, char **argv);
 
 /* "arenaslab: ...", one line on stderr; returns EXIT_FAILED */
 int fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

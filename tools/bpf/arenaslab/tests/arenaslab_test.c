@@ -879,6 +879,77 @@ static void watch_ends(void)
 	CHECK(!status && !*out);
 }
 
+/* ---- bench ---- */
+
+static void bench_lists(void)
+{
+	tool("bench --list");
+	CHECK(!status && strstr(out, "\n  batch64-random ") && strstr(out, "\n  bpf:buddy "));
+	CHECK(!*err_out);
+}
+
+/* Every figure is there once, with as many rounds as were wanted; none is judged */
+static void bench_json(void)
+{
+	static const char *const works[] = { "hot", "batch64-random", "live-1000" };
+	char work[32];
+
+	tool("bench -w hot -w batch64-random -w live-1000 -s 64 -s 1024 -r 2 --json -p bpf:null "
+	     "-p bpf:arena_alloc -p bpf:obj_new -p bpf:arena_pages -p bpf:buddy -p bpf:page_frag");
+	CHECK(!status && json_valid(out) && json_length(out) == 36);
+	for (int i = 0; i < 36; i++) {
+		double min = json_number(json_find(out, "[%d].min", i));
+		double median = json_number(json_find(out, "[%d].median", i));
+		double max = json_number(json_find(out, "[%d].max", i));
+
+		snprintf(work, sizeof(work), "\"%s\"", works[i / 12]);
+		CHECK(json_is(json_find(out, "[%d].work", i), work));
+		CHECK(json_is(json_find(out, "[%d].unit", i), "\"ns\""));
+		CHECK(json_number(json_find(out, "[%d].live", i)) == (i / 12 == 2 ? 1000 : 0));
+		CHECK(json_number(json_find(out, "[%d].rounds", i)) == 2);
+		CHECK(min > 0 && min <= median && median <= max);
+	}
+}
+
+/* A heading, peers in rows and sizes in columns; and the same ops again by the same seed */
+static void bench_table(void)
+{
+	tool("bench -w batch512-random -s 16 -s 256 -r 1 --seed 7 -p bpf:arena_alloc");
+	CHECK(!status && !*err_out);
+	CHECK(strstr(out, "batch512-random, ns") == out && strstr(out, "\nbpf:arena_alloc "));
+	check_screen(out, 80, 1000);
+}
+
+/* What the kernel itself has, if it was built with it */
+static void bench_kernel(void)
+{
+	if (access("/sys/kernel/debug/bpf_arena_slab_bench/run", R_OK))
+		SKIP("no CONFIG_BPF_ARENA_SLAB_BENCH");
+	tool("bench -w hot -w grow -w memory -w cache -s 64 -r 2 -p null -p kmem_cache -p arena_cache "
+	     "-p gen_pool");
+	CHECK(!status && strstr(out, "\narena_cache ") && strstr(out, "\ngen_pool "));
+}
+
+static void bench_wrong(void)
+{
+	static const struct {
+		const char *arguments, *said;
+	} wrong[] = {
+		{ "-w nothing", "-w nothing: there is no such work" },
+		{ "-s 100", "-s 100: not one of 16, 64, 256, 1024, 4096, 12288" },
+		{ "-p nobody", "-p nobody: this kernel has no such peer" },
+		{ "-r 0", "-r 0: not 1 to " },
+		{ "--seed x", "--seed x: not a number" },
+		{ "hot", "'hot' is one word too many" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		tool("bench %s", wrong[i].arguments);
+		CHECK(status == 2 && !*out && strstr(err_out, wrong[i].said));
+		CHECK(count_lines(err_out) == 1);
+	}
+}
+
 /* ---- where something is missing ---- */
 
 static void become_nobody(void)
@@ -924,7 +995,7 @@ static void without_debugfs(void)
 static void help_is_true(void)
 {
 	static const char *const commands[] = {
-		"top", "stat", "dump", "watch", "tasks", "torture", "fuzz",
+		"top", "stat", "dump", "watch", "tasks", "torture", "fuzz", "bench",
 	};
 	char text[1 << 14], option[64], unknown[96];
 	int nr = 0;
@@ -999,6 +1070,11 @@ static const struct test {
 	TEST(watch_kernel_fault),
 	TEST(watch_lost),
 	TEST(watch_ends),
+	TEST(bench_lists),
+	TEST(bench_json),
+	TEST(bench_table),
+	TEST(bench_kernel),
+	TEST(bench_wrong),
 	TEST(without_rights),
 	TEST(without_debugfs),
 	TEST(help_is_true),

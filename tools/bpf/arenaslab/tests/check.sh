@@ -37,11 +37,13 @@ complete_words() {
 	echo "${COMPREPLY[*]}"
 }
 
-check "completion of commands" "$(complete_words arenaslab '')" "top stat dump watch tasks torture fuzz"
+check "completion of commands" "$(complete_words arenaslab '')" "top stat dump watch tasks torture fuzz bench"
 check "completion of a command" "$(complete_words arenaslab to)" "top torture"
 check "completion of options" "$(complete_words arenaslab watch --)" "--duration --count --json --verbose"
 check "completion of one option" "$(complete_words arenaslab top --o)" "--once"
 check "completion of columns" "$(complete_words arenaslab top -s fr)" "frag frees"
+check "completion of sizes" "$(complete_words arenaslab bench -s 1)" "16 1024 12288"
+check "completion of works" "$(complete_words arenaslab bench -w batch64)" "batch64-order batch64-reverse batch64-random"
 
 # The synopsis of the man page is the usage
 check "help of one command" "$("$tool" stat --help | head -n 1 | tr -s ' ')" "Usage: arenaslab stat [--json]"
