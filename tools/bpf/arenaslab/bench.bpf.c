@@ -37,4 +37,40 @@ BENCH_SIZES(PEER, null)
 BENCH_SIZES(PEER, kfunc)
 BENCH_SIZES(PEER, pages)
 
+/* Some of each class, and as many pages: for what it takes to destroy their arena */
+#define CLASS(size)							\
+	do {								\
+		bpf_for(i, 0, r->to)					\
+			r->failed += !bpf_arena_alloc(&arena, size);	\
+	} while (0)
+
+SEC("syscall")
+int fill_classes(struct bench_run *r)
+{
+	u32 i;
+
+	CLASS(16);
+	CLASS(32);
+	CLASS(64);
+	CLASS(96);
+	CLASS(128);
+	CLASS(192);
+	CLASS(256);
+	CLASS(512);
+	CLASS(1024);
+	CLASS(2048);
+	CLASS(4096);
+	return 0;
+}
+
+SEC("syscall")
+int fill_pages(struct bench_run *r)
+{
+	u32 i;
+
+	bpf_for(i, 0, r->to)
+		r->failed += !bpf_arena_alloc_pages(&arena, NULL, 1, -1, 0);
+	return 0;
+}
+
 char LICENSE[] SEC("license") = "GPL";

@@ -69,53 +69,102 @@ static int wait_gone(const struct bench_watch_bpf *w, __u64 frees, struct going 
 	return 0;
 }
 
-int measure_arena(figure_fn figure, struct outcome *o)
+/* Let go of an arena, that of @obj or @fd, and see it going */
+static int time_going(struct bench_watch_bpf *w, struct bpf_object *obj, int fd, void *addr,
+		      struct going *g, struct outcome *o)
+{
+	__u64 frees;
+
+	settle();
+	frees = w->bss->frees;
+	*g = mark(w);
+	if (obj) {
+		bpf_object__close(obj);
+	} else {
+		munmap(addr, ARENA_BYTES);
+		close(fd);
+	}
+	return wait_gone(w, frees, g, o);
+}
+
+/* What of it costs: all that the machine does, or if others do something, too, the time */
+static double cost(const struct going *g)
+{
+	return bench_cpus == 1 ? g->busy_ns : g->ns;
+}
+
+static int measure_empty(struct bench_watch_bpf *w, figure_fn figure, struct outcome *o)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
 	double create[MAX_ROUNDS], map[MAX_ROUNDS], go[MAX_ROUNDS];
+	int err = 0;
+
+	for (unsigned int i = 0; i < bench_rounds + 1 && !err; i++) {
+		/* The first one warms up */
+		int n = i ? i - 1 : 0, fd;
+		struct going g;
+		void *addr;
+		__u64 t0;
+
+		t0 = now_ns();
+		fd = bpf_map_create(BPF_MAP_TYPE_ARENA, "bench", 0, 0, ARENA_BYTES / bench_page,
+				    &opts);
+		create[n] = now_ns() - t0;
+		if (fd < 0)
+			return why(o, fd, "no arena: %s", strerror(-fd));
+		t0 = now_ns();
+		addr = mmap(NULL, ARENA_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		map[n] = now_ns() - t0;
+		if (addr == MAP_FAILED) {
+			close(fd);
+			return why(o, -errno, "an arena cannot be mapped: %s", strerror(errno));
+		}
+		err = time_going(w, NULL, fd, addr, &g, o);
+		go[n] = cost(&g);
+	}
+	if (err)
+		return err;
+	figure("arena", "create", 0, 0, "ns", create, bench_rounds);
+	figure("arena", "mmap", 0, 0, "ns", map, bench_rounds);
+	figure("arena", "destroy", 0, 0, "ns", go, bench_rounds);
+	return 0;
+}
+
+/* With the programs that filled it, whose end is a part of the figure */
+static int measure_filled(struct bench_watch_bpf *w, const char *what, const char *name, __u32 nr,
+			  double *pages, figure_fn figure, struct outcome *o)
+{
+	double go[MAX_ROUNDS];
+	int err = 0;
+
+	for (unsigned int i = 0; i < bench_rounds && !err; i++) {
+		struct bpf_object *obj = bpf_filled(what, nr, pages, o, &err);
+		struct going g;
+
+		if (!obj)
+			break;
+		err = time_going(w, obj, -1, NULL, &g, o);
+		go[i] = cost(&g);
+	}
+	if (!err)
+		figure("arena", name, 0, *pages > 0 ? *pages : 0, "ns", go, bench_rounds);
+	return err;
+}
+
+int measure_arena(bool slabs, figure_fn figure, struct outcome *o)
+{
 	struct bench_watch_bpf *w;
-	unsigned int i;
+	double pages = 0, same;
 	int err;
 
 	w = watch_arenas(o, &err);
 	if (!w)
 		return err;
-	for (i = 0; i < bench_rounds + 1 && !err; i++) {
-		/* The first one warms up */
-		int n = i ? i - 1 : 0, fd;
-		__u64 t0 = now_ns(), frees;
-		struct going g;
-		void *addr;
-
-		fd = bpf_map_create(BPF_MAP_TYPE_ARENA, "bench", 0, 0, ARENA_BYTES / bench_page,
-				    &opts);
-		create[n] = now_ns() - t0;
-		if (fd < 0) {
-			err = why(o, fd, "no arena: %s", strerror(-fd));
-			break;
-		}
-		t0 = now_ns();
-		addr = mmap(NULL, ARENA_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-		map[n] = now_ns() - t0;
-		if (addr == MAP_FAILED) {
-			err = why(o, -errno, "an arena cannot be mapped: %s", strerror(errno));
-			close(fd);
-			break;
-		}
-		settle();
-		frees = w->bss->frees;
-		g = mark(w);
-		munmap(addr, ARENA_BYTES);
-		close(fd);
-		err = wait_gone(w, frees, &g, o);
-		go[n] = bench_cpus == 1 ? g.busy_ns : g.ns;
-	}
-	if (!err) {
-		figure("arena", "create", 0, 0, "ns", create, bench_rounds);
-		figure("arena", "mmap", 0, 0, "ns", map, bench_rounds);
-		figure("arena", bench_cpus == 1 ? "destroy" : "destroy-elapsed", 0, 0, "ns", go,
-		       bench_rounds);
-	}
+	err = measure_empty(w, figure, o);
+	if (!err && slabs)
+		err = measure_filled(w, "fill_classes", "destroy-classes", 1000, &pages, figure, o);
+	if (!err && pages > 0)
+		err = measure_filled(w, "fill_pages", "destroy-pages", pages, &same, figure, o);
 	bench_watch_bpf__destroy(w);
 	return err;
 }
@@ -133,16 +182,11 @@ int measure_teardown(const struct peer *p, __u32 size, const struct script *s, f
 	for (unsigned int i = 0; i < bench_rounds && !err; i++) {
 		struct bpf_object *obj = bpf_prepared(p, size, s, o, &err);
 		struct going g;
-		__u64 frees;
 
 		if (!obj)
 			break;
-		settle();
-		frees = w->bss->frees;
-		g = mark(w);
-		bpf_object__close(obj);
-		err = wait_gone(w, frees, &g, o);
-		v[0][i] = (bench_cpus == 1 ? g.busy_ns : g.ns) / 1e3;
+		err = time_going(w, obj, -1, NULL, &g, o);
+		v[0][i] = cost(&g) / 1e3;
 		v[1][i] = g.ns / 1e3;
 		v[2][i] = g.grace_periods;
 		v[3][i] = g.barriers;

@@ -145,9 +145,31 @@ static int make_room(struct bpf_object *obj, const struct script *s, __u32 slots
 	return 0;
 }
 
+/* What the arena and the kernel have for it; negative: this kernel does not say */
+static void read_fdinfo(struct bpf_object *obj, double *pages, double *meta)
+{
+	char path[64], line[128];
+	unsigned long long n;
+	FILE *f;
+
+	*pages = *meta = -1;
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d",
+		 bpf_object__find_map_fd_by_name(obj, "arena"));
+	f = fopen(path, "r");
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "arena_pages: %llu", &n) == 1)
+			*pages = n;
+		else if (sscanf(line, "arena_slab_meta: %llu", &n) == 1)
+			*meta = n;
+	}
+	if (f)
+		fclose(f);
+}
+
+/* @pages: what the arena has before there is anything of the peer in it, but ops and slots */
 static struct bpf_object *open_peer(const struct peer *p, __u32 size, const struct script *s,
-				    enum bench_where where, struct bench_run *r, struct outcome *o,
-				    int *err)
+				    enum bench_where where, struct bench_run *r, double *pages,
+				    struct outcome *o, int *err)
 {
 	char names[4][40] = {};
 	const char *progs[] = { names[0], names[1], names[2], names[3], "room",
@@ -156,6 +178,7 @@ static struct bpf_object *open_peer(const struct peer *p, __u32 size, const stru
 	__u32 slots = s->slots > BENCH_RING ? s->slots : BENCH_RING;
 	struct bpf_object *obj;
 	const void *image;
+	double meta;
 	size_t len;
 
 	for (int i = 0; i < 4; i++) {
@@ -172,10 +195,13 @@ static struct bpf_object *open_peer(const struct peer *p, __u32 size, const stru
 		return NULL;
 	}
 	*err = load_only(obj, progs, size, slots, o);
+	read_fdinfo(obj, pages, &meta);
 	if (!*err && bpf_object__find_program_by_name(obj, "arena_buddy_reset"))
 		*err = call(obj, "arena_buddy_reset", NULL, o);
 	if (!*err)
 		*err = make_room(obj, s, slots, r, o);
+	if (*pages >= 0)
+		*pages += r->to;
 	if (*err) {
 		bpf_object__close(obj);
 		obj = NULL;
@@ -197,27 +223,6 @@ static int run_ops(struct bpf_object *obj, const char *prog, struct bench_run *r
 		from = r->to;
 	}
 	return stopped ? why(o, -EINTR, "interrupted") : err;
-}
-
-/* What the arena and the kernel have for it; negative: this kernel does not say */
-static void read_fdinfo(struct bpf_object *obj, double *pages, double *meta)
-{
-	char path[64], line[128];
-	unsigned long long n;
-	FILE *f;
-
-	*pages = *meta = -1;
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d",
-		 bpf_object__find_map_fd_by_name(obj, "arena"));
-	f = fopen(path, "r");
-	while (f && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "arena_pages: %llu", &n) == 1)
-			*pages = n;
-		else if (sscanf(line, "arena_slab_meta: %llu", &n) == 1)
-			*meta = n;
-	}
-	if (f)
-		fclose(f);
 }
 
 struct usage {
@@ -268,15 +273,16 @@ static int run_one(const struct peer *p, __u32 size, const struct script *s, int
 	struct bpf_object *obj;
 	struct bench_run run;
 	struct usage before;
-	double ns = 0;
+	double pages, ns = 0;
 	int err;
 
-	obj = open_peer(p, size, s, CPU_ONE, &run, o, &err);
+	obj = open_peer(p, size, s, CPU_ONE, &run, &pages, o, &err);
 	if (!obj)
 		return err;
 	snprintf(ops, sizeof(ops), "%s_ops_%u", p->bpf->prefix, size);
 	snprintf(hot, sizeof(hot), "%s_hot_%u", p->bpf->prefix, size);
 	before = usage_now(obj);
+	before.pages = pages;
 	err = run_ops(obj, ops, &run, 0, s->prepare, &ns, o);
 	if (!err)
 		note_memory(p, obj, &before, o);
@@ -301,9 +307,9 @@ struct bpf_object *bpf_prepared(const struct peer *p, __u32 size, const struct s
 	struct bpf_object *obj;
 	struct bench_run run;
 	char ops[40];
-	double ns = 0;
+	double pages, ns = 0;
 
-	obj = open_peer(p, size, s, CPU_ONE, &run, o, err);
+	obj = open_peer(p, size, s, CPU_ONE, &run, &pages, o, err);
 	if (!obj)
 		return NULL;
 	snprintf(ops, sizeof(ops), "%s_ops_%u", p->bpf->prefix, size);
@@ -317,11 +323,38 @@ struct bpf_object *bpf_prepared(const struct peer *p, __u32 size, const struct s
 	return obj;
 }
 
+struct bpf_object *bpf_filled(const char *what, __u32 nr, double *pages, struct outcome *o,
+			      int *err)
+{
+	const char *progs[] = { what, NULL };
+	struct bench_run run = { .to = nr };
+	struct bpf_object *obj;
+	const void *image;
+	double meta;
+	size_t len;
+
+	image = bench_bpf__elf_bytes(&len);
+	obj = bpf_object__open_mem(image, len, NULL);
+	if (!obj) {
+		*err = why(o, -errno, "the programs cannot be opened: %s", strerror(errno));
+		return NULL;
+	}
+	*err = load_only(obj, progs, 0, 0, o) ?: call(obj, what, &run, o);
+	if (!*err && run.failed)
+		*err = why(o, -ENOMEM, "%llu allocations failed", run.failed);
+	if (!*err) {
+		read_fdinfo(obj, pages, &meta);
+		return obj;
+	}
+	bpf_object__close(obj);
+	return NULL;
+}
+
 /* ---- two CPUs ---- */
 
 struct worker {
 	pthread_t thread;
-	pthread_barrier_t *start;
+	int *starting;		/* who is not there yet */
 	struct bpf_object *obj;
 	char prog[40];
 	const struct script *s;
@@ -369,7 +402,10 @@ static void *work(void *arg)
 	pin(w->cpu);
 	if (!w->ring)
 		w->err = run_ops(w->obj, w->prog, &w->run, 0, w->s->prepare, &ns, &w->o);
-	pthread_barrier_wait(w->start);
+	/* They have CPUs of their own: spinning is what lets them start together */
+	__atomic_fetch_sub(w->starting, 1, __ATOMIC_ACQ_REL);
+	while (__atomic_load_n(w->starting, __ATOMIC_ACQUIRE) && !stopped)
+		;
 	if (w->err)
 		return NULL;
 	if (w->ring) {
@@ -389,18 +425,17 @@ static int run_two(const struct peer *p, __u32 size, const struct script *s, enu
 		   double *ns, struct outcome *o)
 {
 	static const char *const kinds[] = { "put", "take" };
-	pthread_barrier_t start;
 	struct worker w[2] = {};
 	struct bpf_object *obj;
 	struct bench_run run;
-	int err;
+	int err, starting = 2;
+	double pages;
 
-	obj = open_peer(p, size, s, where, &run, o, &err);
+	obj = open_peer(p, size, s, where, &run, &pages, o, &err);
 	if (!obj)
 		return err;
-	pthread_barrier_init(&start, NULL, 2);
 	for (int i = 0; i < 2; i++) {
-		w[i].start = &start;
+		w[i].starting = &starting;
 		w[i].obj = obj;
 		w[i].s = s;
 		w[i].cpu = i;
@@ -424,7 +459,6 @@ static int run_two(const struct peer *p, __u32 size, const struct script *s, enu
 	}
 	*ns = (w[0].end_ns > w[1].end_ns ? w[0].end_ns : w[1].end_ns) -
 	      (double)(w[0].begin_ns < w[1].begin_ns ? w[0].begin_ns : w[1].begin_ns);
-	pthread_barrier_destroy(&start);
 	bpf_object__close(obj);
 	return err;
 }

@@ -8,8 +8,6 @@
 #include "bench_tool.h"
 #include "test_util.h"
 
-/* Pairs of a round: so many that what starts and ends it does not count */
-#define ROUND_PAIRS	10240
 
 void script_add(struct script *s, __u32 op)
 {
@@ -38,12 +36,12 @@ static void add_all(struct script *s, __u32 nr)
 		script_add(s, i);
 }
 
-void script_hot(struct script *s)
+void script_hot(struct script *s, __u32 pairs)
 {
 	script_add(s, 0);
 	script_add(s, 0);
 	s->prepare = s->nr;
-	for (s->pairs = 0; s->pairs < ROUND_PAIRS; s->pairs++) {
+	for (s->pairs = 0; s->pairs < pairs; s->pairs++) {
 		script_add(s, 0);
 		script_add(s, 0);
 	}
@@ -61,14 +59,14 @@ static void shuffle(__u32 *v, __u32 nr, __u64 *rng)
 }
 
 /* Once unmeasured: a peer that does not grow where it may not sleep has what it needs then */
-void script_batch(struct script *s, __u32 batch, enum batch_order order, __u64 seed)
+void script_batch(struct script *s, __u32 pairs, __u32 batch, enum batch_order order, __u64 seed)
 {
 	__u64 rng = derive(seed, batch);
 
 	add_all(s, batch);
 	add_all(s, batch);
 	s->prepare = s->nr;
-	for (s->pairs = 0; s->pairs < ROUND_PAIRS; s->pairs += batch) {
+	for (s->pairs = 0; s->pairs < pairs; s->pairs += batch) {
 		add_all(s, batch);
 		for (__u32 i = 0; i < batch; i++)
 			script_add(s, order == BATCH_REVERSE ? batch - 1 - i : i);

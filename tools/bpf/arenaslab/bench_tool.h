@@ -11,7 +11,13 @@
 
 #define MAX_ROUNDS	50
 #define MAX_PEERS	24
-/* Of a round on top of live objects */
+/* Pairs of a round: so many that what starts and ends it does not count */
+#define SCRIPT_PAIRS		10240
+/* the same where two CPUs have to come together first, and */
+#define SCRIPT_PAIRS_2		40960
+/* where each of them waits for the other one's TLB, and */
+#define SCRIPT_PAIRS_FLUSH	2560
+/* on top of live objects, where pairs may be slow */
 #define SCRIPT_LIVE_PAIRS	4096
 
 extern const __u32 bench_sizes[];
@@ -56,9 +62,9 @@ struct script {
 	bool hot;		/* programs have a loop of their own for that */
 };
 
-void script_hot(struct script *s);
+void script_hot(struct script *s, __u32 pairs);
 enum batch_order { BATCH_ORDER, BATCH_REVERSE, BATCH_RANDOM };
-void script_batch(struct script *s, __u32 batch, enum batch_order order, __u64 seed);
+void script_batch(struct script *s, __u32 pairs, __u32 batch, enum batch_order order, __u64 seed);
 void script_live(struct script *s, __u32 live);
 void script_replace(struct script *s, __u32 live, __u64 seed);
 void script_grow(struct script *s, __u32 nr);
@@ -99,6 +105,10 @@ struct bpf_object;
 struct bpf_object *bpf_prepared(const struct peer *p, __u32 size, const struct script *s,
 				struct outcome *o, int *err);
 
+/* An arena in which program fill_WHAT has made @nr of what it makes; how many pages it has */
+struct bpf_object *bpf_filled(const char *what, __u32 nr, double *pages, struct outcome *o,
+			      int *err);
+
 /* An arena of 4 GiB, mapped, so that kernel and programs can use it; -1: said in @o */
 int open_arena(void **addr, struct outcome *o);
 void close_arena(int fd, void *addr);
@@ -115,7 +125,7 @@ typedef void (*figure_fn)(const char *work, const char *peer, __u32 size, __u32 
 			  const char *unit, const double *v, int nr);
 
 /* These return 0 or an error as run_script() does */
-int measure_arena(figure_fn figure, struct outcome *o);
+int measure_arena(bool slabs, figure_fn figure, struct outcome *o);
 int measure_load(figure_fn figure, struct outcome *o);
 int measure_teardown(const struct peer *p, __u32 size, const struct script *s, figure_fn figure,
 		     struct outcome *o);
