@@ -27,6 +27,7 @@
  *		prepare_ns N			the first @prepare ops, with irqs on
  *		memory N			bytes that these took
  *		exact 0|1			by the peer's own count, or by that of free pages
+ *		pages N				the same by free pages, in any case
  *		round I ops N ns N failed N	the other ops, once for each round
  *		destroy_ns N			the cache or pool goes, with nothing live in it
  *
@@ -45,8 +46,10 @@
  * All that runs ops is kthreads, each bound to its CPU. Whoever reads waits for them; a
  * signal that kills it ends them, within one chunk.
  *
- * Under `-icount shift=0` (QEMU) a nanosecond is an instruction. No test depends on a
- * figure of this file, and no kernel address leaves it.
+ * Under `-icount shift=0` (QEMU) a nanosecond is an instruction, and with
+ * kfence.sample_interval=0 two rounds with irqs off are equal: a KFENCE sample that is due
+ * makes each allocation of a cache without KFENCE dearer until another cache has taken it.
+ * No test depends on a figure of this file, and no kernel address leaves it.
  */
 #include <linux/bpf.h>
 #include <linux/bpf_mem_alloc.h>
@@ -76,8 +79,8 @@
 #define BENCH_MAX_ROUNDS	100
 #define BENCH_MAX_SIZE		SZ_64K
 #define BENCH_LINE		256
-/* Of what read() gives: a line a round, and five others, of 80 bytes at most */
-#define BENCH_OUT		((BENCH_MAX_ROUNDS + 5) * 80)
+/* Of what read() gives: a line a round, and six others, of 80 bytes at most */
+#define BENCH_OUT		((BENCH_MAX_ROUNDS + 6) * 80)
 
 /* Ops between two looks at the clock, and at whether it is time to go */
 #define BENCH_CHUNK		256
@@ -862,12 +865,6 @@ static u64 bench_free_bytes(void)
 	return (u64)pages << PAGE_SHIFT;
 }
 
-/* Bytes that are in use; what counts is the difference of two calls */
-static u64 bench_bytes(struct bench *b)
-{
-	return b->peer->bytes ? b->peer->bytes(b) : -bench_free_bytes();
-}
-
 static void bench_free_object(struct bench *b, void *p)
 {
 	if (!p || IS_ERR(p))
@@ -893,17 +890,19 @@ static void bench_free_all(struct bench *b)
 
 static int bench_run_peer(struct bench *b)
 {
-	u64 before, taken, ns, failed, room;
+	u64 exact, pages, ns, failed, room;
 	int err;
 
-	before = bench_bytes(b);
+	exact = b->peer->bytes ? b->peer->bytes(b) : 0;
+	pages = bench_free_bytes();
 	err = bench_phase(b, 0, b->prepare, false, false, &ns, &failed);
 	if (err)
 		return err;
 	/* Others free memory, too */
-	taken = max((s64)(bench_bytes(b) - before), 0);
-	seq_buf_printf(&b->out, "prepare_ns %llu\nmemory %llu\nexact %d\n", ns, taken,
-		       !!b->peer->bytes);
+	pages = max((s64)(pages - bench_free_bytes()), 0);
+	exact = b->peer->bytes ? b->peer->bytes(b) - exact : pages;
+	seq_buf_printf(&b->out, "prepare_ns %llu\nmemory %llu\nexact %d\npages %llu\n", ns,
+		       exact, !!b->peer->bytes, pages);
 
 	if (b->irqs_off && b->peer->reserve) {
 		room = b->remote ? b->max_live + BENCH_RING : (u64)b->max_live * b->nr_threads;
