@@ -26,7 +26,7 @@
  *		loaded_ns N			the peer's cache or pool is made
  *		prepare_ns N			the first @prepare ops, with irqs on
  *		memory N			bytes that these took
- *		exact 0|1			by the peer's own count, or by that of free pages
+ *		exact 0|1			by free pages, or the peer's own count
  *		pages N				the same by free pages, in any case
  *		round I ops N ns N failed N	the other ops, once for each round
  *		destroy_ns N			the cache or pool goes, with nothing live in it
