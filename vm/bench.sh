@@ -58,7 +58,6 @@ bench() {
 	local title=$1 file=$2 command=$3 args=
 
 	[ "$ARCH" != x86_64 ] || args='tsc_early_khz=1000000'
-	say "== $title ($NAME)"
 	printf '== %s (%s)\n\n' "$title" "$NAME"
 	HOST_DIR=$ARENA_SLAB_RUN "$VM/boot.sh" -n "$file" -a "nokaslr $args" \
 		-c "arenaslab bench --json $command >/host/$file.json"
@@ -75,7 +74,7 @@ parallel() {
 
 sizes() {
 	printf '== size of mm/slub.o (%s)\n\n' "$NAME"
-	"${CROSS}size" "$BUILD/mm/slub.o"
+	(cd "$BUILD" && "${CROSS}size" mm/slub.o)
 	echo
 }
 

@@ -33,6 +33,7 @@ COLOURS = {
     "bpf:page_frag": "#6aa6a6",
 }
 LINES = ("gen_pool", "arena_cache", "kmem_cache")
+KINDS = {"live": "", "replace": ' stroke-dasharray="6 4"'}
 
 STYLE = """
 svg { background: #ffffff; }
@@ -139,13 +140,15 @@ def legend(plot, peers, y):
 def by_live(plot, pairs, top, bottom):
     lines = {}
     for (work, peer, size), (ns, live) in pairs.items():
-        if work.startswith("live-") and size == 64 and peer in LINES:
-            lines.setdefault(peer, []).append((live, ns))
-    plot.text(LEFT, top - 38, "A pair of 64 bytes, by objects that are live", cls="title")
+        kind = work.partition("-")[0]
+        if kind in KINDS and size == 64 and peer in LINES:
+            lines.setdefault((peer, kind), []).append((live, ns))
+    plot.text(LEFT, top - 38, "A pair of 64 bytes, by objects that are live (dashed: a random one of them, and back)",
+              cls="title")
     if not lines:
         plot.text(LEFT, top + 20, "not measured")
         return
-    legend(plot, [p for p in LINES if p in lines], top - 16)
+    legend(plot, [p for p in LINES if any(peer == p for peer, _ in lines)], top - 16)
     scale = Scale([ns for points in lines.values() for _, ns in points], top, bottom)
     scale.draw(plot)
     # None has no logarithm: it stands one step before the first that has one
@@ -160,12 +163,11 @@ def by_live(plot, pairs, top, bottom):
 
     for live in lives:
         plot.text(x(live), bottom + 18, f"{live:,}", "middle")
-    for peer in LINES:
-        points = sorted(lines.get(peer, []))
-        if not points:
-            continue
+    for (peer, kind), points in sorted(lines.items()):
+        points.sort()
         path = " ".join(f"{x(live):.1f},{scale.y(ns):.1f}" for live, ns in points)
-        plot.add(f'<polyline points="{path}" fill="none" stroke-width="2.5" stroke="{COLOURS[peer]}"/>')
+        plot.add(f'<polyline points="{path}" fill="none" stroke-width="2.5" stroke="{COLOURS[peer]}"'
+                 f'{KINDS[kind]}/>')
         for live, ns in points:
             plot.add(f'<circle cx="{x(live):.1f}" cy="{scale.y(ns):.1f}" r="3.5" fill="{COLOURS[peer]}">'
                      f'<title>{escape(peer)}, {live:,} live: {ns:,.0f}</title></circle>')

@@ -8,7 +8,6 @@
 #include "bench_tool.h"
 #include "test_util.h"
 
-
 void script_add(struct script *s, __u32 op)
 {
 	if (s->nr == s->room) {

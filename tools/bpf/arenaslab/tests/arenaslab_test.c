@@ -925,8 +925,8 @@ static void bench_kernel(void)
 {
 	if (access("/sys/kernel/debug/bpf_arena_slab_bench/run", R_OK))
 		SKIP("no CONFIG_BPF_ARENA_SLAB_BENCH");
-	tool("bench -w hot -w grow -w memory -w cache -s 64 -r 2 -p null -p kmem_cache -p arena_cache "
-	     "-p gen_pool");
+	tool("bench -w hot -w grow -w memory -w cache -s 64 -r 2 -p null -p kmem_cache "
+	     "-p arena_cache -p gen_pool");
 	CHECK(!status && strstr(out, "\narena_cache ") && strstr(out, "\ngen_pool "));
 }
 
@@ -1082,6 +1082,7 @@ static const struct test {
 
 static const struct test absent[] = {
 	TEST(without_arena_slab),
+	TEST(bench_wrong),
 	TEST(help_is_true),
 };
 
