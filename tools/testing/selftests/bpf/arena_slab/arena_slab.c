@@ -7,7 +7,6 @@
  *	arena_slab -t GLOB	run those that match, "sizes/..." or "*free*"; may be
  *				given more than once
  *	arena_slab -v		with what libbpf says
- *	arena_slab -b teardown	no tests: what it takes to destroy an arena (bench.c)
  *
  * There are three kinds. A SEC("syscall") program of progs/ whose name begins with
  * "test_" is loaded alone, with an arena of its own, and run once; its return value
@@ -137,26 +136,21 @@ static int print_libbpf(enum libbpf_print_level level, const char *fmt, va_list 
 
 static int usage(FILE *f)
 {
-	fputs("Usage: arena_slab [-l] [-t GLOB]... [-v] [-b teardown]\n"
+	fputs("Usage: arena_slab [-l] [-t GLOB]... [-v]\n"
 	      "Runs the BPF tests of SLAB_BPF_ARENA, as root; prints KTAP.\n"
 	      "  -l       list the tests\n"
 	      "  -t GLOB  only those whose name matches\n"
-	      "  -v       what libbpf and the verifier say, on stderr\n"
-	      "  -b WHAT  measure instead: teardown\n", f);
+	      "  -v       what libbpf and the verifier say, on stderr\n", f);
 	return f == stdout ? 0 : 2;
 }
 
 int main(int argc, char **argv)
 {
-	const char *bench = NULL;
 	bool list = false;
 	int c;
 
-	while ((c = getopt(argc, argv, "b:hlt:v")) != -1) {
+	while ((c = getopt(argc, argv, "hlt:v")) != -1) {
 		switch (c) {
-		case 'b':
-			bench = optarg;
-			break;
 		case 'h':
 			return usage(stdout);
 		case 'l':
@@ -178,8 +172,6 @@ int main(int argc, char **argv)
 		return usage(stderr);
 	libbpf_set_print(print_libbpf);
 
-	if (bench)
-		return strcmp(bench, "teardown") ? usage(stderr) : bench_teardown();
 	if (list) {
 		do_all(LIST);
 		return 0;

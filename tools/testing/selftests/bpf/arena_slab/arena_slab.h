@@ -59,9 +59,6 @@ extern const struct test sched_tests[];
 extern const struct test inject_tests[];
 extern const struct test hostile_tests[];
 
-/* -b teardown, bench.c; 0 or 1 */
-int bench_teardown(void);
-
 /* ---- BPF objects ---- */
 
 /* A file of progs/, built into the runner */
