@@ -72,6 +72,8 @@ static int read_answer(int fd, struct outcome *o)
 			o->created_ns = n;
 		else if (sscanf(line, "memory %llu", &n) == 1)
 			o->memory = n;
+		else if (sscanf(line, "pages %llu", &n) == 1)
+			o->gone = n;
 		else if (sscanf(line, "exact %llu", &n) == 1)
 			o->exact = n;
 		else if (sscanf(line, "round %*u ops %*u ns %llu failed %llu", &ns, &failed) == 2 &&

@@ -84,7 +84,8 @@ struct outcome {
 	double created_ns;		/* of the cache or pool, the kernel's peers only */
 	double memory;			/* bytes for what is live after the preparation, and */
 	double metadata;		/* the kernel's own part of it; negative: not known */
-	bool exact;
+	bool exact;			/* by who has it; else, or by @gone, by what is not free */
+	double gone;			/* the kernel's peers only, or 0 */
 	__u64 failed;			/* allocations */
 	char why[160];			/* that there is none */
 };
