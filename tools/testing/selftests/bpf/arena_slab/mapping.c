@@ -962,8 +962,12 @@ static int op_advice_refused(struct env *e)
 static int op_advice_part(struct env *e)
 {
 	static const int advice[] = { MADV_DONTDUMP, MADV_SEQUENTIAL, MADV_HUGEPAGE };
+	size_t nr = ARRAY_SIZE(advice);
 
-	for (size_t i = 0; i < ARRAY_SIZE(advice); i++) {
+	/* PREEMPT_RT has none, and no advice for them */
+	if (access("/sys/kernel/mm/transparent_hugepage", F_OK))
+		nr--;
+	for (size_t i = 0; i < nr; i++) {
 		CHECK_ERRNO(madvise(e->page, PAGE, advice[i]), EINVAL);
 		CHECK_ERRNO(madvise(e->base, e->size, advice[i]), 0);
 		CHECK(verify(e->page, PAGE, SEED));
