@@ -110,6 +110,7 @@ static const char *const harmless[] = {
 	"clocksource:",
 	"no longer affine to cpu",
 	"irq event stamp",
+	"DL replenish lagged",		/* sched: a CPU of the VM did not run for long */
 };
 
 bool log_watch(void)
