@@ -101,7 +101,7 @@ for arch in "$@"; do
 		try in_kernel "$arch" "$flavor" sizes
 	done
 	try in_kernel "$arch" '' sizes
-	try in_kernel "$arch" '' parallel 'two CPUs, ratios' "bench-$arch-two" '-w remote -w local2'
+	try in_kernel "$arch" '' parallel 'two CPUs, ratios' "bench-$arch-two" '-w remote -w local2 -s 64 -s 1024 -r 3'
 	try "$VM/bench_plot.py" --merge "$ARENA_SLAB_RUN/bench-$arch.json" \
 		"$ARENA_SLAB_RUN/bench-$arch-one.json" "$ARENA_SLAB_RUN/bench-$arch-two.json"
 	try "$VM/bench_plot.py" "$ARENA_SLAB_RUN/bench-$arch.json" "$ARENA_SLAB_RUN/bench-$arch.svg"
