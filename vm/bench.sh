@@ -102,8 +102,13 @@ for arch in "$@"; do
 	done
 	try in_kernel "$arch" '' sizes
 	try in_kernel "$arch" '' parallel 'two CPUs, ratios' "bench-$arch-two" '-w remote -w local2 -s 64 -s 1024 -r 3'
-	try "$VM/bench_plot.py" --merge "$ARENA_SLAB_RUN/bench-$arch.json" \
-		"$ARENA_SLAB_RUN/bench-$arch-one.json" "$ARENA_SLAB_RUN/bench-$arch-two.json"
+	# What a lost machine has not said is missing in it
+	parts=()
+	for part in one two; do
+		[ ! -s "$ARENA_SLAB_RUN/bench-$arch-$part.json" ] || parts+=("$ARENA_SLAB_RUN/bench-$arch-$part.json")
+	done
+	[ "${#parts[@]}" -gt 0 ] || continue
+	try "$VM/bench_plot.py" --merge "$ARENA_SLAB_RUN/bench-$arch.json" "${parts[@]}"
 	try "$VM/bench_plot.py" "$ARENA_SLAB_RUN/bench-$arch.json" "$ARENA_SLAB_RUN/bench-$arch.svg"
 	say "figures and plot: $(shown "$ARENA_SLAB_RUN")/bench-$arch.json, .svg"
 done
