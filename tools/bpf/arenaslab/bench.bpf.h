@@ -80,9 +80,11 @@ int peer##_ops_##size(struct bench_run *r)				\
 			FREE(p, size);					\
 		} else {						\
 			p = ALLOC(size);				\
-			if (!p)						\
-				failed++;				\
 			*s = p;						\
+			if (!p) {					\
+				failed++;				\
+				break;					\
+			}						\
 		}							\
 	}								\
 	r->end_ns = bpf_ktime_get_ns();					\

@@ -98,7 +98,7 @@ int obj_ops_##size(struct bench_run *r)					\
 			p = obj_alloc(size);				\
 			if (!p) {					\
 				failed++;				\
-				continue;				\
+				break;					\
 			}						\
 			p = bpf_kptr_xchg(&s->obj, p);			\
 			if (p)						\
