@@ -131,6 +131,7 @@ int run_on_cpu(int cpu)
 static int kmsg = -1;
 static const char *expected;
 static bool expected_seen;
+static bool in_kcsan_report;
 static char seen[16384];
 
 void watch_kernel_log(void)
@@ -141,6 +142,8 @@ void watch_kernel_log(void)
 		lseek(kmsg, 0, SEEK_END);
 	expected = NULL;
 	expected_seen = false;
+	/* The end of a report that was begun may have been passed over */
+	in_kcsan_report = false;
 	seen[0] = '\0';
 }
 
@@ -171,17 +174,15 @@ static bool is_bad(const char *msg)
  */
 static bool is_kcsan(const char *msg)
 {
-	static bool inside;
 	const char *text = strchr(msg, ';');
 	bool line = text && !strncmp(text + 1, "==========", 10);
+	bool was_inside = in_kcsan_report;
 
 	if (text && strstr(text, "BUG: KCSAN: "))
-		inside = true;
-	else if (line && inside)
-		inside = false;
-	else
-		return line || inside;
-	return true;
+		in_kcsan_report = true;
+	else if (line)
+		in_kcsan_report = false;
+	return line || was_inside || in_kcsan_report;
 }
 
 static bool read_log(bool complain)
