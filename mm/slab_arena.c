@@ -214,9 +214,7 @@ void slab_arena_release(struct kmem_cache *s, struct slab *slab)
 {
 	struct arena_slab *as;
 
-	/* Looking for a stub takes a spinlock, which is not for hard irqs */
-	if (in_task())
-		KUNIT_STATIC_STUB_REDIRECT(slab_arena_release, s, slab);
+	ARENA_STUB_REDIRECT(slab_arena_release, s, slab);
 	as = slab_to_arena(s, slab);
 	/*
 	 * One winner. Those who could compete exclude each other already: shrink

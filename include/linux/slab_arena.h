@@ -241,6 +241,16 @@ struct bpf_arena_cache {
 
 #ifdef CONFIG_SLAB_BPF_ARENA
 
+/*
+ * Looking for a test's stub takes a spinlock. That is nothing for hard irqs, and on
+ * PREEMPT_RT, where it sleeps, nothing under one of ours.
+ */
+#define ARENA_STUB_REDIRECT(fn, ...)						\
+do {										\
+	if (in_task() && (!IS_ENABLED(CONFIG_PREEMPT_RT) || preemptible()))	\
+		KUNIT_STATIC_STUB_REDIRECT(fn, __VA_ARGS__);			\
+} while (0)
+
 static inline unsigned long *arena_slot_ptr(const struct arena_slot_table *t, unsigned long pgoff)
 {
 	struct arena_slot_leaf *leaf;

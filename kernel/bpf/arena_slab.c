@@ -75,13 +75,6 @@ static const u16 arena_small_sizes[] = { 16, 32, 64, 96, 128, ARENA_CLASS_SMALL 
 
 static_assert(ARENA_NR_CLASSES == ARRAY_SIZE(arena_small_sizes) + PAGE_SHIFT - ilog2(128));
 
-/* Looking for a stub takes a spinlock, which is not for hard irqs */
-#define ARENA_STUB_REDIRECT(fn, ...)					\
-do {									\
-	if (in_task())							\
-		KUNIT_STATIC_STUB_REDIRECT(fn, __VA_ARGS__);		\
-} while (0)
-
 /*
  * A sleepable caller waits at most so long for pages and objects that others sit on,
  * and all of it only if the worker needs a lock of the caller's
@@ -1798,7 +1791,7 @@ void arena_slabs_free(struct bpf_arena *arena)
 {
 	struct arena_slabs *sl = arena->slabs;
 
-	KUNIT_STATIC_STUB_REDIRECT(arena_slabs_free, arena);
+	ARENA_STUB_REDIRECT(arena_slabs_free, arena);
 	if (!sl)
 		return;
 	for (unsigned long i = 0; i < DIV_ROUND_UP(sl->slots->nr_pages, ARENA_LEAF_SLOTS); i++)
