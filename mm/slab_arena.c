@@ -101,7 +101,7 @@ int slab_arena_check_args(const struct kmem_cache_args *args, unsigned int size,
 void slab_arena_init_cache(struct bpf_arena_cache *c)
 {
 	c->size = c->s->size;
-	c->reciprocal_size = c->s->reciprocal_size;
+	c->index_factor = arena_index_factor(c->size);
 }
 
 /* as->rcu: the heads of two stacks, see slab_arena_free_rcu() */
@@ -113,14 +113,14 @@ void slab_arena_init_cache(struct bpf_arena_cache *c)
 
 static struct arena_slab *slab_to_arena(struct kmem_cache *s, const struct slab *slab)
 {
-	struct freelist_counters flc;
-
 	/*
 	 * inuse changes under our feet, arena_pgoff does not: it is set before
 	 * anybody else sees the slab, and each update copies the whole word.
 	 */
-	flc.counters = data_race(READ_ONCE(slab->counters));
-	return (struct arena_slab *)READ_ONCE(*arena_slot_ptr(s->arena->slots, flc.arena_pgoff));
+	u32 pgoff = data_race((u32)slab->arena_pgoff);
+	struct arena_slot_leaf *leaf = READ_ONCE(s->arena->slots->dir[pgoff >> ARENA_LEAF_SHIFT]);
+
+	return (struct arena_slab *)READ_ONCE(leaf->slot[pgoff & (ARENA_LEAF_SLOTS - 1)]);
 }
 
 static unsigned int arena_obj_index(const struct kmem_cache *s, const struct arena_slab *as,
@@ -432,17 +432,17 @@ void slab_arena_keep(struct kmem_cache *s, struct slab *slab)
 }
 
 /* An object that SLUB gave us goes to its user, under its arena kernel address */
-static void *slab_arena_make_live(struct bpf_arena_cache *c, void *object)
+static __always_inline void *slab_arena_make_live(struct bpf_arena_cache *c, void *object)
 {
-	struct kmem_cache *s = c->s;
+	unsigned int offset = offset_in_page(object), idx;
 	struct arena_slab *as;
-	unsigned int idx;
 	u16 old;
 
+	/* A slab of an arena is one page: no head to look for */
 	object = kasan_reset_tag(object);
-	as = slab_to_arena(s, virt_to_slab(object));
-	idx = arena_obj_index(s, as, object);
-	object = (void *)as->kaddr + (object - as->base);
+	as = slab_to_arena(c->s, (struct slab *)virt_to_page(object));
+	idx = arena_index_word(c, offset) >> 32;
+	object = (void *)as->kaddr + offset;
 	this_cpu_inc(c->stats->allocs);
 
 	/*
@@ -474,14 +474,29 @@ void *slab_arena_alloc(struct bpf_arena_cache *c, gfp_t gfp, int node, bool nolo
 {
 	void *object;
 
-	gfp = slab_arena_gfp(gfp);
 	if (nolock)
-		object = kmem_cache_alloc_nolock(c->s, gfp);
-	else if (node == NUMA_NO_NODE)
-		object = kmem_cache_alloc(c->s, gfp);
+		object = kmem_cache_alloc_arena_nolock(c->s, gfp);
 	else
-		object = kmem_cache_alloc_node(c->s, gfp, node);
-	return likely(object) ? slab_arena_make_live(c, object) : NULL;
+		object = kmem_cache_alloc_arena(c->s, slab_arena_gfp(gfp), node);
+	/* As the last thing that is done here, so that there is no frame for it */
+	if (unlikely(!object))
+		return bpf_arena_slab_alloc_slow(c, gfp, node, nolock);
+	return slab_arena_make_live(c, object);
+}
+
+/**
+ * slab_arena_alloc_again - slab_arena_alloc() once more, after a drain
+ * @c: the cache
+ * @gfp: as before
+ * @node: as before
+ *
+ * Return: the arena kernel address, or NULL.
+ */
+void *slab_arena_alloc_again(struct bpf_arena_cache *c, gfp_t gfp, int node)
+{
+	void *object = kmem_cache_alloc_arena(c->s, slab_arena_gfp(gfp), node);
+
+	return object ? slab_arena_make_live(c, object) : NULL;
 }
 
 /**
@@ -516,8 +531,8 @@ void slab_arena_free(struct arena_slab *as, void *object, bool nolock)
 
 	this_cpu_inc(c->stats->frees);
 	if (!nolock)
-		kmem_cache_free(c->s, object);
-	else if (!kmem_cache_free_nolock(c->s, object))
+		kmem_cache_free_arena(c->s, as->slab, object);
+	else if (!kmem_cache_free_arena_nolock(c->s, as->slab, object))
 		slab_arena_defer(as, arena_obj_index(c->s, as, object));
 }
 

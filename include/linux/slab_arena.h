@@ -25,8 +25,8 @@
 #include <linux/build_bug.h>
 #include <linux/irq_work.h>
 #include <linux/llist.h>
+#include <linux/math.h>
 #include <linux/mm_types.h>
-#include <linux/reciprocal_div.h>
 #include <linux/refcount.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
@@ -194,7 +194,7 @@ struct arena_cache_stats {
  * @user_start: user_vm_start
  * @nr_pages: size of the arena
  * @size: distance of two objects in a slab
- * @reciprocal_size: for the division by it
+ * @index_factor: see arena_index_word()
  * @map_id: the arena's, 0 if it has none
  * @of_program: objects belong to programs, which may free them
  * @deferred: slabs with deferred frees
@@ -219,8 +219,8 @@ struct bpf_arena_cache {
 	u64 user_start;
 	unsigned long nr_pages;
 	unsigned int size;
-	struct reciprocal_value reciprocal_size;
 	u32 map_id;
+	u64 index_factor;
 	bool of_program;
 	struct arena_cache_stats __percpu *stats;
 	struct bpf_arena *arena;
@@ -251,6 +251,22 @@ do {										\
 		KUNIT_STATIC_STUB_REDIRECT(fn, __VA_ARGS__);			\
 } while (0)
 
+/*
+ * Index and remainder of an offset in a page, by one multiplication with f = ceil(2^32 /
+ * size). For offset = q * size + r it is q in the high half, and q * e + r * f in the low
+ * one, where e = f * size - 2^32 < size: offset * e is below 2^32, so that nothing is
+ * carried. There is no remainder if and only if the low half is below f, since q * e is.
+ */
+static inline u64 arena_index_factor(unsigned int size)
+{
+	return DIV_ROUND_UP_ULL(1ULL << 32, size);
+}
+
+static inline u64 arena_index_word(const struct bpf_arena_cache *c, unsigned int offset)
+{
+	return offset * c->index_factor;
+}
+
 static inline unsigned long *arena_slot_ptr(const struct arena_slot_table *t, unsigned long pgoff)
 {
 	struct arena_slot_leaf *leaf;
@@ -263,6 +279,7 @@ static inline unsigned long *arena_slot_ptr(const struct arena_slot_table *t, un
 /* Arena side: kernel/bpf/arena_slab.c */
 int bpf_arena_slab_map(struct arena_slab *as, struct page *page, gfp_t gfp, bool allow_spin);
 void bpf_arena_slab_unmap(struct arena_slab *as);
+void *bpf_arena_slab_alloc_slow(struct bpf_arena_cache *c, gfp_t gfp, int node, bool nolock);
 struct mem_cgroup *bpf_arena_slab_memcg_enter(struct bpf_arena_cache *c,
 					      struct mem_cgroup **memcg);
 void bpf_arena_slab_memcg_exit(struct mem_cgroup *old, struct mem_cgroup *memcg);
@@ -270,6 +287,7 @@ void bpf_arena_slab_memcg_exit(struct mem_cgroup *old, struct mem_cgroup *memcg)
 /* Object side: mm/slab_arena.c */
 void slab_arena_init_cache(struct bpf_arena_cache *c);
 void *slab_arena_alloc(struct bpf_arena_cache *c, gfp_t gfp, int node, bool nolock);
+void *slab_arena_alloc_again(struct bpf_arena_cache *c, gfp_t gfp, int node);
 bool slab_arena_alloc_bulk(struct bpf_arena_cache *c, gfp_t gfp, size_t nr, void **p);
 void slab_arena_free(struct arena_slab *as, void *obj, bool nolock);
 void slab_arena_free_bulk(struct bpf_arena_cache *c, size_t nr, void **p);
@@ -278,6 +296,9 @@ void slab_arena_free_page(struct page *page);
 void slab_arena_deferred_work(struct irq_work *work);
 void slab_arena_rcu_work(struct irq_work *work);
 bool slab_arena_drain(struct kmem_cache *s);
+
+/* SLUB's own: mm/slub.c */
+void kmem_cache_free_arena(struct kmem_cache *s, struct slab *slab, void *x);
 void slab_arena_detach(struct kmem_cache *s);
 
 #endif /* CONFIG_SLAB_BPF_ARENA */

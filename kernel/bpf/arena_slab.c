@@ -72,6 +72,9 @@
 #define ARENA_CLASS_SMALL	192
 
 static const u16 arena_small_sizes[] = { 16, 32, 64, 96, 128, ARENA_CLASS_SMALL };
+/* The class of a size, by steps of 16 */
+static const u8 arena_small_classes[] = { 0, 1, 2, 2, 3, 3, 4, 4, 5, 5, 5, 5 };
+static_assert(ARRAY_SIZE(arena_small_classes) * 16 == ARENA_CLASS_SMALL);
 
 static_assert(ARENA_NR_CLASSES == ARRAY_SIZE(arena_small_sizes) + PAGE_SHIFT - ilog2(128));
 
@@ -1022,14 +1025,13 @@ void bpf_arena_cache_destroy(struct bpf_arena_cache *c)
 }
 EXPORT_SYMBOL_GPL(bpf_arena_cache_destroy);
 
-static void *arena_cache_alloc(struct bpf_arena_cache *c, gfp_t gfp, int node, bool nolock)
+/* There was no object for slab_arena_alloc(): what others hold idle, if the caller may wait */
+void *bpf_arena_slab_alloc_slow(struct bpf_arena_cache *c, gfp_t gfp, int node, bool nolock)
 {
-	void *kaddr = slab_arena_alloc(c, gfp, node, nolock);
+	void *kaddr = NULL;
 
-	if (likely(kaddr))
-		return kaddr;
 	if (arena_drained(c->arena->slabs, nolock || !gfpflags_allow_blocking(gfp)))
-		kaddr = slab_arena_alloc(c, gfp, node, false);
+		kaddr = slab_arena_alloc_again(c, gfp, node);
 	if (!kaddr)
 		arena_count(c->arena->slabs, ARENA_FAILED_ALLOCS);
 	return kaddr;
@@ -1053,7 +1055,7 @@ static void *arena_cache_alloc(struct bpf_arena_cache *c, gfp_t gfp, int node, b
  */
 void *bpf_arena_cache_alloc(struct bpf_arena_cache *c, gfp_t gfp)
 {
-	return arena_cache_alloc(c, gfp, NUMA_NO_NODE, false);
+	return slab_arena_alloc(c, gfp, NUMA_NO_NODE, false);
 }
 EXPORT_SYMBOL_GPL(bpf_arena_cache_alloc);
 
@@ -1068,7 +1070,7 @@ EXPORT_SYMBOL_GPL(bpf_arena_cache_alloc);
  */
 void *bpf_arena_cache_alloc_node(struct bpf_arena_cache *c, gfp_t gfp, int node)
 {
-	return arena_cache_alloc(c, gfp, node, false);
+	return slab_arena_alloc(c, gfp, node, false);
 }
 EXPORT_SYMBOL_GPL(bpf_arena_cache_alloc_node);
 
@@ -1083,7 +1085,7 @@ EXPORT_SYMBOL_GPL(bpf_arena_cache_alloc_node);
  */
 void *bpf_arena_cache_alloc_nolock(struct bpf_arena_cache *c, gfp_t gfp)
 {
-	return arena_cache_alloc(c, gfp & __GFP_ZERO, NUMA_NO_NODE, true);
+	return slab_arena_alloc(c, gfp & __GFP_ZERO, NUMA_NO_NODE, true);
 }
 EXPORT_SYMBOL_GPL(bpf_arena_cache_alloc_nolock);
 
@@ -1121,11 +1123,11 @@ EXPORT_SYMBOL_GPL(bpf_arena_cache_alloc_bulk);
  */
 static bool arena_slab_claim(struct arena_slab *as, unsigned int offset, u16 *old)
 {
-	struct bpf_arena_cache *c = as->cache;
-	unsigned int idx = reciprocal_divide(offset, c->reciprocal_size);
+	u64 word = arena_index_word(as->cache, offset);
+	unsigned int idx = word >> 32;
 
 	*old = ARENA_OBJ_LIVE;
-	if (idx >= as->objects || idx * c->size != offset)
+	if (idx >= as->objects || (u32)word >= as->cache->index_factor)
 		return false;
 	*old = cmpxchg(&as->state[idx], ARENA_OBJ_LIVE, ARENA_OBJ_CACHED);
 	return *old == ARENA_OBJ_LIVE;
@@ -1176,7 +1178,7 @@ static void arena_judge_slab(struct arena_bad *b, struct arena_slab *as)
 	unsigned int idx;
 
 	b->c = as->cache;
-	idx = reciprocal_divide(b->offset, b->c->reciprocal_size);
+	idx = b->offset / b->c->size;
 	if (idx < as->objects) {
 		b->object = arena_uaddr(b->c->arena, b->pgoff, idx * b->c->size);
 		b->size = b->c->size;
@@ -1296,24 +1298,17 @@ static int arena_bad_errno(enum arena_bad_free kind)
 	}
 }
 
-/*
- * Take an object of a cache from its user, by its distance from kbase. Returns its slab,
- * which the object keeps from now on, or an ERR_PTR; counted then.
- */
-static struct arena_slab *arena_cache_claim(struct bpf_arena_cache *c, unsigned long offset)
+/* Inside of RCU. Out of line, and all that it needs with it */
+static noinline struct arena_slab *arena_cache_refuse(struct bpf_arena_cache *c,
+						      unsigned long offset, unsigned long slot,
+						      u16 old)
 {
-	u32 pgoff = (u32)(offset - (u32)c->user_start) >> PAGE_SHIFT;
-	struct arena_bad b = { .pgoff = pgoff, .offset = offset_in_page(offset) };
-	struct arena_slab *as;
-	unsigned long *p;
-
-	guard(rcu)();
-	p = offset < SZ_4G && pgoff < c->nr_pages ? arena_slot_ptr(c->slots, pgoff) : NULL;
-	b.slot = p ? READ_ONCE(*p) : 0;
-	as = (struct arena_slab *)b.slot;
-	if (likely(arena_slot_is_slab(b.slot) && as->cache == c) &&
-	    likely(arena_slab_claim(as, b.offset, &b.old)))
-		return as;
+	struct arena_bad b = {
+		.pgoff = (u32)(offset - (u32)c->user_start) >> PAGE_SHIFT,
+		.offset = offset_in_page(offset),
+		.slot = slot,
+		.old = old,
+	};
 
 	if (offset < SZ_4G)
 		arena_judge(c->arena, c, &b);
@@ -1324,13 +1319,49 @@ static struct arena_slab *arena_cache_claim(struct bpf_arena_cache *c, unsigned 
 	return ERR_PTR(arena_bad_errno(b.kind));
 }
 
-static int arena_cache_free(struct bpf_arena_cache *c, unsigned long offset, bool nolock)
+/*
+ * Take an object of a cache from its user, by its distance from kbase. Returns its slab,
+ * which the object keeps from now on, or an ERR_PTR; counted then.
+ */
+static __always_inline struct arena_slab *arena_cache_claim(struct bpf_arena_cache *c,
+							    unsigned long offset)
+{
+	u32 pgoff = (u32)(offset - (u32)c->user_start) >> PAGE_SHIFT;
+	struct arena_slot_leaf *leaf = NULL;
+	struct arena_slab *as = NULL;
+	u16 old = ARENA_OBJ_LIVE;
+
+	/* Holds up a grace period as rcu_read_lock() does, at a third of its cost */
+	preempt_disable();
+	if (likely(offset < SZ_4G && pgoff < c->nr_pages))
+		leaf = READ_ONCE(c->slots->dir[pgoff >> ARENA_LEAF_SHIFT]);
+	if (likely(leaf))
+		as = (struct arena_slab *)READ_ONCE(leaf->slot[pgoff & (ARENA_LEAF_SLOTS - 1)]);
+	if (likely(arena_slot_is_slab((unsigned long)as) && as->cache == c) &&
+	    likely(arena_slab_claim(as, offset_in_page(offset), &old))) {
+		preempt_enable();
+		return as;
+	}
+	/* A trace of it, on PREEMPT_RT, is nothing for preemption off */
+	guard(rcu)();
+	preempt_enable();
+	return arena_cache_refuse(c, offset, (unsigned long)as, old);
+}
+
+static __always_inline int arena_cache_free(struct bpf_arena_cache *c, unsigned long offset,
+					    bool nolock)
 {
 	struct arena_slab *as = arena_cache_claim(c, offset);
 
 	if (IS_ERR(as))
 		return PTR_ERR(as);
-	slab_arena_free(as, as->base + offset_in_page(offset), nolock);
+	if (nolock) {
+		slab_arena_free(as, as->base + offset_in_page(offset), true);
+	} else {
+		/* The same without a call in between */
+		this_cpu_inc(c->stats->frees);
+		kmem_cache_free_arena(c->s, as->slab, as->base + offset_in_page(offset));
+	}
 	return 0;
 }
 
@@ -1496,13 +1527,9 @@ EXPORT_SYMBOL_GPL(bpf_arena_cache_kaddr);
 /* The class of a size between 1 and PAGE_SIZE */
 static unsigned int arena_class(u32 size)
 {
-	unsigned int i;
-
 	if (size > ARENA_CLASS_SMALL)
 		return ilog2(size - 1) + 1 - ilog2(256) + ARRAY_SIZE(arena_small_sizes);
-	for (i = 0; arena_small_sizes[i] < size; i++)
-		;
-	return i;
+	return arena_small_classes[(size - 1) / 16];
 }
 
 static unsigned int arena_class_size(unsigned int class)
@@ -1622,9 +1649,9 @@ static void *arena_alloc_object(struct bpf_map *map, u32 size, bool nolock)
 		if (!c)
 			goto none;
 		/* As arena_get_pages(): with reclaim, and without a victim */
-		kaddr = arena_cache_alloc(c, __GFP_ZERO | (nolock ? 0 : GFP_KERNEL |
-							   __GFP_RETRY_MAYFAIL | __GFP_NOWARN),
-					  NUMA_NO_NODE, nolock);
+		kaddr = slab_arena_alloc(c, __GFP_ZERO | (nolock ? 0 : GFP_KERNEL |
+							  __GFP_RETRY_MAYFAIL | __GFP_NOWARN),
+					 NUMA_NO_NODE, nolock);
 		return kaddr ? (void *)bpf_arena_cache_uaddr(c, kaddr) : NULL;
 	}
 
@@ -1674,7 +1701,8 @@ static void arena_free_object(struct bpf_map *map, void *ptr, struct bpf_prog_au
 	sl = arena_slabs(arena);
 	b.pgoff = compute_pgoff(arena, (long)ptr);
 
-	rcu_read_lock();
+	/* As in arena_cache_claim() */
+	preempt_disable();
 	p = sl ? arena_slots_ptr(sl, b.pgoff) : NULL;
 	b.slot = p ? READ_ONCE(*p) : 0;
 	if (arena_slot_is_slab(b.slot)) {
@@ -1684,12 +1712,14 @@ static void arena_free_object(struct bpf_map *map, void *ptr, struct bpf_prog_au
 		won = arena_free_large(sl, &b);
 	}
 	if (unlikely(!won)) {
+		guard(rcu)();
+		preempt_enable();
 		arena_judge(arena, NULL, &b);
 		arena_report(arena, aux, ptr, &b);
+		return;
 	}
-	rcu_read_unlock();
-
-	if (won && as)
+	preempt_enable();
+	if (as)
 		slab_arena_free(as, as->base + b.offset, nolock);
 }
 

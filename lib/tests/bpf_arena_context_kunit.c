@@ -488,8 +488,10 @@ static const struct locked_fn swept_fns[] = {
 	{ "alloc_from_new_slab" },
 	{ "__slab_free" },
 	{ "__pcs_replace_full_main" },
-	{ "kmem_cache_alloc_nolock" },
-	{ "kmem_cache_free_nolock" },
+	{ "kmem_cache_alloc_arena" },
+	{ "kmem_cache_alloc_arena_nolock" },
+	{ "kmem_cache_free_arena" },
+	{ "kmem_cache_free_arena_nolock" },
 	{ "slab_arena_alloc" },
 	{ "slab_arena_free" },
 	{ "slab_arena_defer" },
@@ -499,7 +501,8 @@ static const struct locked_fn swept_fns[] = {
 	{ "arena_place_slab" },
 	{ "arena_alloc_object" },
 	{ "arena_free_object" },
-	{ "arena_cache_claim" },
+	{ "bpf_arena_cache_free" },
+	{ "bpf_arena_cache_free_nolock" },
 	{ "slab_arena_free_rcu" },
 	{ "slab_arena_rcu_work" },
 	{ "slab_arena_rcu_done" },
@@ -661,7 +664,7 @@ static const struct locked_fn second_free_fns[] = {
 	{ "arena_free_object" },
 	{ "arena_slab_claim" },
 	{ "slab_arena_free" },
-	{ "kmem_cache_free_nolock" },
+	{ "kmem_cache_free_arena_nolock" },
 };
 KUNIT_ARRAY_PARAM(second_free_fn, second_free_fns, locked_fn_desc);
 

@@ -83,6 +83,8 @@ enum step {
 	STEP_KMALLOC,
 	STEP_KMALLOC_CONST,
 	STEP_KMEM_CACHE,
+	STEP_OBJECT,
+	STEP_OBJECT_NOLOCK,
 	STEP_PAGE,
 	STEP_PERCPU,
 	STEP_KVMALLOC,
@@ -102,8 +104,11 @@ static const struct {
 	/* Of a size that the compiler does not know, and of one that it does */
 	[STEP_KMALLOC]		= { "__kmalloc_noprof", 0 },
 	[STEP_KMALLOC_CONST]	= { "__kmalloc_cache_noprof", 0 },
-	/* Objects of an arena cache, struct kmem_cache, its files in sysfs */
+	/* struct kmem_cache, its files in sysfs */
 	[STEP_KMEM_CACHE]	= { "kmem_cache_alloc_noprof", 0 },
+	/* Objects of an arena cache */
+	[STEP_OBJECT]		= { "kmem_cache_alloc_arena", 0 },
+	[STEP_OBJECT_NOLOCK]	= { "kmem_cache_alloc_arena_nolock", 0 },
 	[STEP_PAGE]		= { "__alloc_frozen_pages_noprof", 0 },
 	[STEP_PERCPU]		= { "pcpu_alloc_noprof", 0 },
 	[STEP_KVMALLOC]		= { "__kvmalloc_node_noprof", 0 },
@@ -429,13 +434,13 @@ static const struct inject_path {
 	{ "load a program", load_program, NULL, .fresh = true, .slow = true,
 	  .steps = STEP(KMALLOC_CONST) | STEP(KVMALLOC) | STEP(PERCPU) | STEP(KMEM_CACHE) },
 	{ "object, may sleep", alloc_sleeping, free_object, .with_cache = true, .slow = true,
-	  .steps = STEP(KMALLOC) | STEP(KMALLOC_CONST) | STEP(PAGE) | STEP(KMEM_CACHE),
+	  .steps = STEP(KMALLOC) | STEP(KMALLOC_CONST) | STEP(PAGE) | STEP(OBJECT),
 	  .never = STEP(PTE) },
 	{ "object, GFP_NOWAIT", alloc_nowait, free_object, .with_cache = true,
-	  .steps = STEP(KMALLOC) | STEP(KMALLOC_CONST) | STEP(PAGE) | STEP(KMEM_CACHE),
+	  .steps = STEP(KMALLOC) | STEP(KMALLOC_CONST) | STEP(PAGE) | STEP(OBJECT),
 	  .never = STEP(PTE) },
 	{ "object, any context", alloc_nolock, free_object, .with_cache = true,
-	  .steps = STEP(NOLOCK) | STEP(PAGE_NOLOCK), .never = STEP(PTE) },
+	  .steps = STEP(NOLOCK) | STEP(PAGE_NOLOCK) | STEP(OBJECT_NOLOCK), .never = STEP(PTE) },
 	{ "large object, may sleep", alloc_large_sleeping, free_large, .with_cache = true,
 	  .retries = true, .steps = STEP(NOLOCK) | STEP(PAGE) | STEP(PTE) },
 	{ "large object, any context", alloc_large_nolock, free_large, .with_cache = true,

@@ -1204,7 +1204,30 @@ static void slab_exit(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, cache_exists("arena:"));
 }
 
+/* One multiplication for index and remainder: as two divisions have it, for every offset */
+static void index_of_every_offset(struct kunit *test)
+{
+	struct bpf_arena_cache *c = kunit_kzalloc(test, sizeof(*c), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, c);
+	for (unsigned int size = ARENA_OBJ_MIN_SIZE; size <= PAGE_SIZE; size += PAGE_SIZE / 512) {
+		c->index_factor = arena_index_factor(size);
+		for (unsigned int offset = 0; offset < PAGE_SIZE; offset++) {
+			u64 word = arena_index_word(c, offset);
+
+			if (word >> 32 == offset / size &&
+			    ((u32)word < c->index_factor) == !(offset % size))
+				continue;
+			KUNIT_FAIL(test, "offset %u, objects of %u: index %llu", offset, size,
+				   word >> 32);
+			return;
+		}
+		cond_resched();
+	}
+}
+
 static struct kunit_case slab_cases[] = {
+	KUNIT_CASE(index_of_every_offset),
 	KUNIT_CASE_PARAM(create_refuses, refusal_gen_params),
 	KUNIT_CASE(create_refuses_what_is_no_arena),
 	KUNIT_CASE(kmem_cache_create_refuses),
