@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+#include "bpf_util.h"
 #include "cmd.h"
 #include "help.h"
 
@@ -49,6 +50,26 @@ int usage_error(const char *fmt, ...)
 	va_end(args);
 	fputs(" (arenaslab --help shows how)\n", stderr);
 	return EXIT_USAGE;
+}
+
+int next_option(int argc, char **argv, const char *letters, const struct option *longopts)
+{
+	int c;
+
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, letters, longopts, NULL)) == 'v')
+		verbose = true;
+	if (c == ':')
+		usage_error("%s needs a value", argv[optind - 1]);
+	else if (c == '?')
+		usage_error("there is no option %s", argv[optind - 1]);
+	else if (c != -1)
+		return c;
+	else if (optind < argc)
+		usage_error("'%s' is one word too many", argv[optind]);
+	else
+		return 0;
+	return -1;
 }
 
 bool parse_number(const char *s, unsigned long min, unsigned long max, unsigned long *val)

@@ -13,7 +13,6 @@
  * instruction, figures repeat exactly; elsewhere they are what the machine did.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <glob.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -844,8 +843,7 @@ int cmd_bench(int argc, char **argv)
 	bench_page = sysconf(_SC_PAGESIZE);
 	watch_libbpf();
 	find_peers();
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":w:s:p:r:jlv", longopts, NULL)) != -1) {
+	while ((c = next_option(argc, argv, ":w:s:p:r:jlv", longopts)) > 0) {
 		switch (c) {
 		case 'w':
 			if (!choose_work(optarg))
@@ -877,17 +875,10 @@ int cmd_bench(int argc, char **argv)
 		case 'l':
 			list_only = true;
 			break;
-		case 'v':
-			verbose = true;
-			break;
-		case ':':
-			return usage_error("%s needs a value", argv[optind - 1]);
-		default:
-			return usage_error("there is no option %s", argv[optind - 1]);
 		}
 	}
-	if (optind < argc)
-		return usage_error("'%s' is one word too many", argv[optind]);
+	if (c)
+		return EXIT_USAGE;
 	if (list_only)
 		return list();
 	if (geteuid())

@@ -3,6 +3,7 @@
 #ifndef CMD_H
 #define CMD_H
 
+#include <getopt.h>
 #include <stdbool.h>
 #include <stdio.h>
 
@@ -26,6 +27,11 @@ int fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* The same with a hint at --help; returns EXIT_USAGE */
 int usage_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/*
+ * The letter of the next option; 0 behind the last one; -1 if it is wrong or a word is left,
+ * which was said. -v is done.
+ */
+int next_option(int argc, char **argv, const char *letters, const struct option *longopts);
 bool parse_number(const char *s, unsigned long min, unsigned long max, unsigned long *val);
 bool parse_seconds(const char *s, double *val);
 /* A JSON string with its quotes; what is not UTF-8 becomes U+FFFD */

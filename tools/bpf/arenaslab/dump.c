@@ -14,7 +14,6 @@
  */
 #include <ctype.h>
 #include <errno.h>
-#include <getopt.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -494,8 +493,7 @@ int cmd_dump(int argc, char **argv)
 	struct options opt = {};
 	int c;
 
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":c:m:o:t:b:jv", longopts, NULL)) != -1) {
+	while ((c = next_option(argc, argv, ":c:m:o:t:b:jv", longopts)) > 0) {
 		switch (c) {
 		case 'c':
 			opt.cache = optarg;
@@ -518,17 +516,10 @@ int cmd_dump(int argc, char **argv)
 		case 'j':
 			opt.json = true;
 			break;
-		case 'v':
-			verbose = true;
-			break;
-		case ':':
-			return usage_error("%s needs a value", argv[optind - 1]);
-		default:
-			return usage_error("there is no option %s", argv[optind - 1]);
 		}
 	}
-	if (optind < argc)
-		return usage_error("'%s' is one word too many", argv[optind]);
+	if (c)
+		return EXIT_USAGE;
 	if (!opt.cache && !opt.map_id)
 		return usage_error("dump what? -c CACHE or -m MAP");
 	if (opt.btf && !opt.type)

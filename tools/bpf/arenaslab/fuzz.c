@@ -13,7 +13,6 @@
  * others before it. It does the same as long as the kernel gives the same answers.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -404,8 +403,7 @@ int cmd_fuzz(int argc, char **argv)
 
 	if (getrandom(&random, sizeof(random), 0) == sizeof(random))
 		opt.seed = random;
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":d:s:n:r:x:v", longopts, NULL)) != -1) {
+	while ((c = next_option(argc, argv, ":d:s:n:r:x:v", longopts)) > 0) {
 		switch (c) {
 		case 'd':
 			if (!parse_seconds(optarg, &opt.duration))
@@ -426,17 +424,10 @@ int cmd_fuzz(int argc, char **argv)
 			if (!parse_number(optarg, 1, 100, &opt.slow))
 				return usage_error("-x %s: not 1 to 100 times slower", optarg);
 			break;
-		case 'v':
-			verbose = true;
-			break;
-		case ':':
-			return usage_error("%s needs a value", argv[optind - 1]);
-		default:
-			return usage_error("there is no option %s", argv[optind - 1]);
 		}
 	}
-	if (optind < argc)
-		return usage_error("'%s' is one word too many", argv[optind]);
+	if (c)
+		return EXIT_USAGE;
 	watch_libbpf();
 	return run();
 }

@@ -3,7 +3,6 @@
  * arenaslab stat: what the slab did since each arena is there, with every counter.
  * `arenaslab top` shows the same inventory as rates.
  */
-#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 #include "bpf_util.h"
@@ -99,21 +98,10 @@ int cmd_stat(int argc, char **argv)
 	bool json = false;
 	int c;
 
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, "jv", longopts, NULL)) != -1) {
-		switch (c) {
-		case 'j':
-			json = true;
-			break;
-		case 'v':
-			verbose = true;
-			break;
-		default:
-			return usage_error("there is no option %s", argv[optind - 1]);
-		}
-	}
-	if (optind < argc)
-		return usage_error("'%s' is one word too many", argv[optind]);
+	while ((c = next_option(argc, argv, ":jv", longopts)) > 0)
+		json = true;
+	if (c)
+		return EXIT_USAGE;
 	watch_libbpf();
 	return run(json);
 }

@@ -10,7 +10,6 @@
  * ends in fault_handler() and the object counts as gone, too.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -345,8 +344,7 @@ int cmd_tasks(int argc, char **argv)
 	struct options opt = { .interval = 1, .mib = 16 };
 	int c;
 
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":i:c:n:m:jv", longopts, NULL)) != -1) {
+	while ((c = next_option(argc, argv, ":i:c:n:m:jv", longopts)) > 0) {
 		switch (c) {
 		case 'i':
 			if (!parse_seconds(optarg, &opt.interval))
@@ -368,17 +366,10 @@ int cmd_tasks(int argc, char **argv)
 		case 'j':
 			opt.json = true;
 			break;
-		case 'v':
-			verbose = true;
-			break;
-		case ':':
-			return usage_error("%s needs a value", argv[optind - 1]);
-		default:
-			return usage_error("there is no option %s", argv[optind - 1]);
 		}
 	}
-	if (optind < argc)
-		return usage_error("'%s' is one word too many", argv[optind]);
+	if (c)
+		return EXIT_USAGE;
 	watch_libbpf();
 	return run(&opt);
 }

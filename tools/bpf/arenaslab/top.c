@@ -9,7 +9,6 @@
  * most a third of the rows.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 #include "bpf_util.h"
@@ -409,8 +408,7 @@ int cmd_top(int argc, char **argv)
 	struct options opt = { .interval = 1, .key = KEY_MAP };
 	int c;
 
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":i:n:1s:jv", longopts, NULL)) != -1) {
+	while ((c = next_option(argc, argv, ":i:n:1s:jv", longopts)) > 0) {
 		switch (c) {
 		case 'i':
 			if (!parse_seconds(optarg, &opt.interval))
@@ -430,17 +428,10 @@ int cmd_top(int argc, char **argv)
 		case 'j':
 			opt.json = true;
 			break;
-		case 'v':
-			verbose = true;
-			break;
-		case ':':
-			return usage_error("%s needs a value", argv[optind - 1]);
-		default:
-			return usage_error("there is no option %s", argv[optind - 1]);
 		}
 	}
-	if (optind < argc)
-		return usage_error("'%s' is one word too many", argv[optind]);
+	if (c)
+		return EXIT_USAGE;
 	watch_libbpf();
 	return run(&opt);
 }

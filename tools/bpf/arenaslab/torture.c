@@ -26,7 +26,6 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -423,8 +422,7 @@ int cmd_torture(int argc, char **argv)
 	opt.tasks = (nr_cpus + 1) / 2;
 	if (getrandom(&random, sizeof(random), 0) == sizeof(random))
 		opt.seed = random;
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":d:s:t:x:w:v", longopts, NULL)) != -1) {
+	while ((c = next_option(argc, argv, ":d:s:t:x:w:v", longopts)) > 0) {
 		switch (c) {
 		case 'd':
 			if (!parse_seconds(optarg, &opt.duration))
@@ -446,17 +444,10 @@ int cmd_torture(int argc, char **argv)
 			if (!parse_part(optarg))
 				return usage_error("-w %s: there is no such part", optarg);
 			break;
-		case 'v':
-			verbose = true;
-			break;
-		case ':':
-			return usage_error("%s needs a value", argv[optind - 1]);
-		default:
-			return usage_error("there is no option %s", argv[optind - 1]);
 		}
 	}
-	if (optind < argc)
-		return usage_error("'%s' is one word too many", argv[optind]);
+	if (c)
+		return EXIT_USAGE;
 	watch_libbpf();
 	return run();
 }

@@ -8,7 +8,6 @@
  * program that is gone by then has no name.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -383,8 +382,7 @@ int cmd_watch(int argc, char **argv)
 	struct options opt = {};
 	int c;
 
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":d:n:jv", longopts, NULL)) != -1) {
+	while ((c = next_option(argc, argv, ":d:n:jv", longopts)) > 0) {
 		switch (c) {
 		case 'd':
 			if (!parse_seconds(optarg, &opt.duration))
@@ -397,17 +395,10 @@ int cmd_watch(int argc, char **argv)
 		case 'j':
 			opt.json = true;
 			break;
-		case 'v':
-			verbose = true;
-			break;
-		case ':':
-			return usage_error("%s needs a value", argv[optind - 1]);
-		default:
-			return usage_error("there is no option %s", argv[optind - 1]);
 		}
 	}
-	if (optind < argc)
-		return usage_error("'%s' is one word too many", argv[optind]);
+	if (c)
+		return EXIT_USAGE;
 	watch_libbpf();
 	return run(&opt);
 }
