@@ -97,11 +97,63 @@ int slab_arena_check_args(const struct kmem_cache_args *args, unsigned int size,
 	return 0;
 }
 
+/*
+ * Metadata is what an arena slab has more than others, so where the buckets of kmalloc()
+ * have much room to spare it has caches of its own: by the number of objects in a slab,
+ * for those of 256, 32 and 16 bytes. In the order in which they are tried.
+ */
+static const u16 arena_meta_objects[] = { PAGE_SIZE / 256, PAGE_SIZE / 32, PAGE_SIZE / 16 };
+static struct kmem_cache *arena_meta_caches[ARRAY_SIZE(arena_meta_objects)] __ro_after_init;
+
+static int __init arena_meta_init(void)
+{
+	static const char * const names[] = { "arena_slab:256", "arena_slab:32", "arena_slab:16" };
+
+	for (int i = 0; i < ARRAY_SIZE(names); i++) {
+		size_t size = struct_size_t(struct arena_slab, state, arena_meta_objects[i]);
+
+		/* Without it there is always kmalloc() */
+		arena_meta_caches[i] = kmem_cache_create(names[i], size,
+							 __alignof__(struct arena_slab), 0, NULL);
+	}
+	return 0;
+}
+subsys_initcall(arena_meta_init);
+
+static struct kmem_cache *arena_meta_cache(unsigned int objects)
+{
+	size_t size = struct_size_t(struct arena_slab, state, objects);
+
+	for (int i = 0; i < ARRAY_SIZE(arena_meta_caches); i++) {
+		struct kmem_cache *s = arena_meta_caches[i];
+
+		if (s && s->object_size >= size && s->size < kmalloc_size_roundup(size))
+			return s;
+	}
+	return NULL;
+}
+
 /* Called once for a new cache: what lookups need without struct kmem_cache */
 void slab_arena_init_cache(struct bpf_arena_cache *c)
 {
 	c->size = c->s->size;
 	c->index_factor = arena_index_factor(c->size);
+	c->meta = arena_meta_cache(PAGE_SIZE / c->size);
+}
+
+static struct arena_slab *arena_meta_alloc(struct bpf_arena_cache *c, unsigned int objects,
+					   gfp_t gfp, bool allow_spin)
+{
+	size_t size = struct_size_t(struct arena_slab, state, objects);
+	struct arena_slab *as = NULL;
+
+	if (allow_spin)
+		return c->meta ? kmem_cache_alloc(c->meta, gfp | __GFP_ACCOUNT) :
+				 kmalloc(size, gfp | __GFP_ACCOUNT);
+	if (c->meta)
+		as = kmem_cache_alloc_nolock(c->meta, __GFP_ACCOUNT);
+	/* Another cache has other locks */
+	return as ?: kmalloc_nolock(size, __GFP_ACCOUNT, NUMA_NO_NODE);
 }
 
 /* as->rcu: the heads of two stacks, see slab_arena_free_rcu() */
@@ -111,22 +163,42 @@ void slab_arena_init_cache(struct bpf_arena_cache *c)
 					       FIELD_PREP(ARENA_RCU_WAIT, wait)))
 #define ARENA_RCU_NONE		ARENA_RCU_WORD(ARENA_OBJ_END, ARENA_OBJ_END)
 
+/* The slab of @c at @pgoff, which has to be one */
+static struct arena_slab *arena_slab_at(const struct bpf_arena_cache *c, u32 pgoff)
+{
+	struct arena_slot_leaf *leaf = READ_ONCE(c->slots->dir[pgoff >> ARENA_LEAF_SHIFT]);
+
+	return (struct arena_slab *)READ_ONCE(leaf->slot[pgoff & (ARENA_LEAF_SLOTS - 1)]);
+}
+
+/*
+ * llist_add() with links by arena page offset, half as large: put the slab at @pgoff into
+ * a list, by its @next. Returns whether the list was empty. The cmpxchg orders what was
+ * written before, @next included; pairs with the xchg of who takes the list.
+ */
+static bool arena_list_add(u32 pgoff, u32 *next, atomic_t *list)
+{
+	int first = atomic_read(list);
+
+	do {
+		WRITE_ONCE(*next, first);
+	} while (!atomic_try_cmpxchg(list, &first, pgoff));
+	return first == ARENA_LIST_END;
+}
+
 static struct arena_slab *slab_to_arena(struct kmem_cache *s, const struct slab *slab)
 {
 	/*
 	 * inuse changes under our feet, arena_pgoff does not: it is set before
 	 * anybody else sees the slab, and each update copies the whole word.
 	 */
-	u32 pgoff = data_race((u32)slab->arena_pgoff);
-	struct arena_slot_leaf *leaf = READ_ONCE(s->arena->slots->dir[pgoff >> ARENA_LEAF_SHIFT]);
-
-	return (struct arena_slab *)READ_ONCE(leaf->slot[pgoff & (ARENA_LEAF_SLOTS - 1)]);
+	return arena_slab_at(s->arena, data_race((u32)slab->arena_pgoff));
 }
 
 static unsigned int arena_obj_index(const struct kmem_cache *s, const struct arena_slab *as,
 				    const void *object)
 {
-	return __obj_to_index(s, as->base, object);
+	return __obj_to_index(s, arena_slab_base(as), object);
 }
 
 /* get_freepointer() of an arena cache */
@@ -143,7 +215,7 @@ void *slab_arena_get_link(struct kmem_cache *s, void *object)
 	 */
 	if ((tag != ARENA_OBJ_FREE && tag != ARENA_OBJ_FREED) || link >= as->objects)
 		return NULL;
-	return as->base + (size_t)link * s->size;
+	return arena_slab_base(as) + (size_t)link * s->size;
 }
 
 /* set_freepointer() of an arena cache; links stay within one slab */
@@ -170,23 +242,18 @@ void slab_arena_set_link(struct kmem_cache *s, void *object, void *next)
  */
 bool slab_arena_attach(struct kmem_cache *s, struct slab *slab, gfp_t gfp, bool allow_spin)
 {
-	size_t size = struct_size_t(struct arena_slab, state, slab->objects);
 	struct bpf_arena_cache *c = s->arena;
 	struct mem_cgroup *old, *memcg;
 	struct arena_slab *as;
 
 	gfp = (gfp & GFP_RECLAIM_MASK) | __GFP_NOWARN;
 	old = bpf_arena_slab_memcg_enter(c, &memcg);
-	if (allow_spin)
-		as = kmalloc(size, gfp | __GFP_ACCOUNT);
-	else
-		as = kmalloc_nolock(size, __GFP_ACCOUNT, NUMA_NO_NODE);
+	as = arena_meta_alloc(c, slab->objects, gfp, allow_spin);
 	if (!as)
 		goto out;
 
 	as->slab = slab;
 	as->cache = c;
-	as->base = kasan_reset_tag(slab_address(slab));
 	as->objects = slab->objects;
 	as->dead = 0;
 	atomic_set(&as->defer_head, ARENA_OBJ_END);
@@ -237,14 +304,14 @@ static void slab_arena_defer(struct arena_slab *as, unsigned int idx)
 	 *
 	 * Nothing gets lost: who finds the stack empty puts the slab on the list, and
 	 * until that is done nobody takes the stack, whose objects keep the slab. Who
-	 * finds the list empty queues the irq_work, after the llist_add(): a run that
+	 * finds the list empty queues the irq_work, after the arena_list_add(): a run that
 	 * has begun, and may have missed it, can be queued again.
 	 */
 	do {
 		WRITE_ONCE(as->state[idx], ARENA_OBJ_DEFERRED | head);
 	} while (!atomic_try_cmpxchg(&as->defer_head, &head, idx));
 
-	if (head == ARENA_OBJ_END && llist_add(&as->node, &c->deferred))
+	if (head == ARENA_OBJ_END && arena_list_add(as->pgoff, &as->next, &c->deferred))
 		irq_work_queue(&c->deferred_work);
 }
 
@@ -252,18 +319,21 @@ static void slab_arena_defer(struct arena_slab *as, unsigned int idx)
 void slab_arena_deferred_work(struct irq_work *work)
 {
 	struct bpf_arena_cache *c = container_of(work, struct bpf_arena_cache, deferred_work);
-	struct llist_node *list = llist_del_all(&c->deferred);
-	struct arena_slab *as, *next;
+	u32 next, pgoff = atomic_xchg(&c->deferred, ARENA_LIST_END);
 
 	/*
-	 * _safe: @next is read before the xchg that allows another push to use
-	 * the node again. Each object on the stack keeps the slab in use, so
-	 * nothing of it may be touched once the last one is freed. Two runs at a
-	 * time, on two CPUs, have lists of their own.
+	 * @next is read before the xchg that allows another push to use it again.
+	 * Each object on the stack keeps the slab in use, so nothing of it may be
+	 * touched once the last one is freed. Two runs at a time, on two CPUs, have
+	 * lists of their own.
 	 */
-	llist_for_each_entry_safe(as, next, list, node) {
-		unsigned int idx = atomic_xchg(&as->defer_head, ARENA_OBJ_END);
-		void *base = as->base;
+	for (; pgoff != ARENA_LIST_END; pgoff = next) {
+		struct arena_slab *as = arena_slab_at(c, pgoff);
+		void *base = arena_slab_base(as);
+		unsigned int idx;
+
+		next = READ_ONCE(as->next);
+		idx = atomic_xchg(&as->defer_head, ARENA_OBJ_END);
 
 		while (idx != ARENA_OBJ_END) {
 			unsigned int link = READ_ONCE(as->state[idx]) & ARENA_OBJ_INDEX;
@@ -319,7 +389,7 @@ void slab_arena_free_rcu(struct arena_slab *as, void *object)
 				     ARENA_RCU_WORD(idx, FIELD_GET(ARENA_RCU_WAIT, old))));
 
 	/* As for deferred frees: the irq_work after the slab is in the list */
-	if (old == ARENA_RCU_NONE && llist_add(&as->rcu_node, &c->rcu_new))
+	if (old == ARENA_RCU_NONE && arena_list_add(as->pgoff, &as->rcu_next, &c->rcu_new))
 		irq_work_queue(&c->rcu_irq);
 }
 
@@ -343,26 +413,30 @@ static void slab_arena_rcu_done(struct rcu_head *head);
 /* Start a grace period for what is there, if there is something. By the one who is busy. */
 static void slab_arena_rcu_start(struct bpf_arena_cache *c)
 {
-	struct arena_slab *as, *next;
+	u32 pgoff, next;
 	bool more;
 
 	for (;;) {
-		llist_for_each_entry_safe(as, next, llist_del_all(&c->rcu_new), rcu_node) {
+		pgoff = atomic_xchg(&c->rcu_new, ARENA_LIST_END);
+		for (; pgoff != ARENA_LIST_END; pgoff = next) {
+			struct arena_slab *as = arena_slab_at(c, pgoff);
+
+			next = READ_ONCE(as->rcu_next);
 			slab_arena_rcu_next(as, &more);
-			as->rcu_node.next = c->rcu_wait;
-			c->rcu_wait = &as->rcu_node;
+			as->rcu_next = c->rcu_wait;
+			c->rcu_wait = pgoff;
 		}
-		if (c->rcu_wait && !READ_ONCE(c->rcu_stop)) {
+		if (c->rcu_wait != ARENA_LIST_END && !READ_ONCE(c->rcu_stop)) {
 			call_rcu(&c->rcu, slab_arena_rcu_done);
 			return;
 		}
 		/*
 		 * Who adds a slab from here on finds us not busy, or we find the slab; the
-		 * barriers are in the llist_add() and the cmpxchg of the irq_work there.
+		 * barriers are in the arena_list_add() and the cmpxchg of the irq_work there.
 		 */
 		smp_store_release(&c->rcu_busy, 0);
 		smp_mb();
-		if (llist_empty(&c->rcu_new) || READ_ONCE(c->rcu_stop) ||
+		if (atomic_read(&c->rcu_new) == ARENA_LIST_END || READ_ONCE(c->rcu_stop) ||
 		    cmpxchg(&c->rcu_busy, 0, 1))
 			return;
 	}
@@ -382,21 +456,23 @@ void slab_arena_rcu_work(struct irq_work *work)
 static void slab_arena_rcu_done(struct rcu_head *head)
 {
 	struct bpf_arena_cache *c = container_of(head, struct bpf_arena_cache, rcu);
-	struct llist_node *list = c->rcu_wait;
-	struct arena_slab *as, *next;
+	u32 next, pgoff = c->rcu_wait;
 	bool more;
 
-	c->rcu_wait = NULL;
+	c->rcu_wait = ARENA_LIST_END;
 	if (READ_ONCE(c->rcu_stop))
-		list = NULL;
-	/* _safe: the last object that goes back may take the slab with it */
-	llist_for_each_entry_safe(as, next, list, rcu_node) {
-		unsigned int idx = slab_arena_rcu_next(as, &more);
-		void *base = as->base;
+		pgoff = ARENA_LIST_END;
+	for (; pgoff != ARENA_LIST_END; pgoff = next) {
+		struct arena_slab *as = arena_slab_at(c, pgoff);
+		void *base = arena_slab_base(as);
+		unsigned int idx;
 
+		/* First: the last object that goes back may take the slab with it */
+		next = READ_ONCE(as->rcu_next);
+		idx = slab_arena_rcu_next(as, &more);
 		if (more) {
-			as->rcu_node.next = c->rcu_wait;
-			c->rcu_wait = &as->rcu_node;
+			as->rcu_next = c->rcu_wait;
+			c->rcu_wait = pgoff;
 		}
 		while (idx != ARENA_OBJ_END) {
 			unsigned int link = READ_ONCE(as->state[idx]) & ARENA_OBJ_INDEX;
@@ -436,13 +512,15 @@ static __always_inline void *slab_arena_make_live(struct bpf_arena_cache *c, voi
 {
 	unsigned int offset = offset_in_page(object), idx;
 	struct arena_slab *as;
+	u32 pgoff;
 	u16 old;
 
 	/* A slab of an arena is one page: no head to look for */
 	object = kasan_reset_tag(object);
-	as = slab_to_arena(c->s, (struct slab *)virt_to_page(object));
+	pgoff = data_race((u32)((struct slab *)virt_to_page(object))->arena_pgoff);
+	as = arena_slab_at(c, pgoff);
 	idx = arena_index_word(c, offset) >> 32;
-	object = (void *)as->kaddr + offset;
+	object = (void *)arena_page_kaddr(c, pgoff) + offset;
 	this_cpu_inc(c->stats->allocs);
 
 	/*

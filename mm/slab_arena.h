@@ -36,6 +36,7 @@ void slab_arena_release(struct kmem_cache *s, struct slab *slab);
 void slab_arena_keep(struct kmem_cache *s, struct slab *slab);
 
 /* mm/slub.c, for mm/slab_arena.c */
+void *kmem_cache_alloc_nolock(struct kmem_cache *s, gfp_t gfp);
 void *kmem_cache_alloc_arena(struct kmem_cache *s, gfp_t gfp, int node);
 void *kmem_cache_alloc_arena_nolock(struct kmem_cache *s, gfp_t gfp);
 bool kmem_cache_free_arena_nolock(struct kmem_cache *s, struct slab *slab, void *x);

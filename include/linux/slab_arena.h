@@ -24,8 +24,10 @@
 #include <linux/bits.h>
 #include <linux/build_bug.h>
 #include <linux/irq_work.h>
+#include <linux/kasan.h>
 #include <linux/llist.h>
 #include <linux/math.h>
+#include <linux/mm.h>
 #include <linux/mm_types.h>
 #include <linux/refcount.h>
 #include <linux/sizes.h>
@@ -109,13 +111,11 @@ enum arena_bad_free {
  * struct arena_slab - what the kernel knows of one slab page in an arena
  * @slab: the page, as SLUB sees it
  * @cache: the cache that it belongs to; pinned by one reference a slab
- * @base: direct-map address of object 0
- * @kaddr: arena kernel address of object 0
- * @node: in &bpf_arena_cache.deferred while @defer_head is not empty, later in
- *	the arena's list of dead slabs; never in both, because an object on the
- *	stack keeps the slab in use
+ * @next: in &bpf_arena_cache.deferred while @defer_head is not empty
+ * @rcu_next: in &bpf_arena_cache.rcu_new or .rcu_wait while @rcu is not empty
+ * @node: later, in the arena's list of dead slabs; never in others as well, because an
+ *	object on a stack keeps the slab in use
  * @pgoff: arena page offset
- * @rcu_node: in &bpf_arena_cache.rcu_new or .rcu_wait while @rcu is not empty
  * @defer_head: stack of objects whose free was deferred; ARENA_OBJ_END if none
  * @rcu: two stacks of objects that wait for a grace period, see mm/slab_arena.c
  * @objects: number of objects
@@ -128,10 +128,13 @@ enum arena_bad_free {
 struct arena_slab {
 	struct slab *slab;
 	struct bpf_arena_cache *cache;
-	void *base;
-	unsigned long kaddr;
-	struct llist_node node;
-	struct llist_node rcu_node;
+	union {
+		struct {
+			u32 next;
+			u32 rcu_next;
+		};
+		struct llist_node node;
+	};
 	u32 pgoff;
 	atomic_t defer_head;
 	atomic_t rcu;
@@ -194,6 +197,7 @@ struct arena_cache_stats {
  * @user_start: user_vm_start
  * @nr_pages: size of the arena
  * @size: distance of two objects in a slab
+ * @meta: where its &struct arena_slab come from; NULL: kmalloc()
  * @index_factor: see arena_index_word()
  * @map_id: the arena's, 0 if it has none
  * @of_program: objects belong to programs, which may free them
@@ -219,15 +223,16 @@ struct bpf_arena_cache {
 	u64 user_start;
 	unsigned long nr_pages;
 	unsigned int size;
+	struct kmem_cache *meta;
 	u32 map_id;
 	u64 index_factor;
 	bool of_program;
 	struct arena_cache_stats __percpu *stats;
 	struct bpf_arena *arena;
-	struct llist_head deferred;
+	atomic_t deferred;
 	struct irq_work deferred_work;
-	struct llist_head rcu_new;
-	struct llist_node *rcu_wait;
+	atomic_t rcu_new;
+	u32 rcu_wait;
 	struct irq_work rcu_irq;
 	struct rcu_head rcu;
 	int rcu_busy;
@@ -265,6 +270,21 @@ static inline u64 arena_index_factor(unsigned int size)
 static inline u64 arena_index_word(const struct bpf_arena_cache *c, unsigned int offset)
 {
 	return offset * c->index_factor;
+}
+
+/* The end of a list of slabs, which are linked by arena page offset: &arena_slab.next */
+#define ARENA_LIST_END		ARENA_SLOT_NEXT_END
+
+/* Direct-map address of object 0 */
+static inline void *arena_slab_base(const struct arena_slab *as)
+{
+	return kasan_reset_tag(page_address((struct page *)as->slab));
+}
+
+/* Arena kernel address of object 0 */
+static inline unsigned long arena_page_kaddr(const struct bpf_arena_cache *c, u32 pgoff)
+{
+	return c->kbase + ((u32)c->user_start + (pgoff << PAGE_SHIFT));
 }
 
 static inline unsigned long *arena_slot_ptr(const struct arena_slot_table *t, unsigned long pgoff)

@@ -409,6 +409,7 @@ VISIBLE_IF_KUNIT int arena_place_slab(struct arena_slabs *sl, struct arena_slab 
 {
 	struct bpf_arena *arena = sl->arena;
 	struct arena_set_pte d = { .page = page, .scratch_page = arena->scratch_page };
+	unsigned long kaddr;
 
 	ARENA_STUB_REDIRECT(arena_place_slab, sl, as, page);
 	for (int i = 0; i < ARENA_SCRUB_MAX; i++) {
@@ -425,12 +426,11 @@ VISIBLE_IF_KUNIT int arena_place_slab(struct arena_slabs *sl, struct arena_slab 
 		/* The start of a range: needs no memory, cannot fail */
 		range_tree_clear(&arena->rt, pgoff, 1);
 
-		as->kaddr = bpf_arena_get_kern_vm_start(arena) +
-			    arena_pgoff_to_uaddr32(arena, pgoff);
-		err = apply_to_page_range(&init_mm, as->kaddr, PAGE_SIZE, arena_set_pte_cb, &d);
+		kaddr = arena_page_kaddr(as->cache, pgoff);
+		err = apply_to_page_range(&init_mm, kaddr, PAGE_SIZE, arena_set_pte_cb, &d);
 		if (!err) {
 			WRITE_ONCE(arena->nr_pages, arena->nr_pages + 1);
-			flush_cache_vmap(as->kaddr, as->kaddr + PAGE_SIZE);
+			flush_cache_vmap(kaddr, kaddr + PAGE_SIZE);
 			/* Publishes *as; pairs with the dependency of those who look */
 			smp_store_release(arena_slots_ptr(sl, pgoff), (unsigned long)as);
 			return 0;
@@ -450,7 +450,7 @@ static size_t arena_slab_bytes(const struct arena_slab *as)
 
 /**
  * bpf_arena_slab_map - give a new slab its place in the arena
- * @as: the slab, all set up but for @pgoff and @kaddr, which are set here
+ * @as: the slab, all set up but for @pgoff, which is set here
  * @page: its page, zeroed
  * @gfp: for what else has to be allocated
  * @allow_spin: whether locks may be taken; else any context
@@ -580,7 +580,7 @@ static void arena_batch_unmap(struct arena_batch *b, struct llist_head *pages)
 		init_llist_head(&mine);
 		WRITE_ONCE(*arena_slots_ptr(b->sl, as->pgoff), ARENA_SLOT_DYING);
 		arena_clear_range(arena, as->pgoff, 1, &mine);
-		arena_batch_add(b, as->kaddr, 1);
+		arena_batch_add(b, arena_page_kaddr(as->cache, as->pgoff), 1);
 	}
 	for_each_batch_slot(b, pgoff, slot, next) {
 		u32 cnt = arena_slot_pages(slot);
@@ -884,9 +884,10 @@ arena_cache_create(struct arena_slabs *sl, const char *name, unsigned int size,
 	c->nr_pages = sl->slots->nr_pages;
 	c->of_program = of_program;
 	c->objcg = arena_objcg_get(sl->objcg);
-	init_llist_head(&c->deferred);
+	atomic_set(&c->deferred, ARENA_LIST_END);
 	init_irq_work(&c->deferred_work, slab_arena_deferred_work);
-	init_llist_head(&c->rcu_new);
+	atomic_set(&c->rcu_new, ARENA_LIST_END);
+	c->rcu_wait = ARENA_LIST_END;
 	init_irq_work(&c->rcu_irq, slab_arena_rcu_work);
 	refcount_set(&c->ref, 1);
 
@@ -1356,11 +1357,12 @@ static __always_inline int arena_cache_free(struct bpf_arena_cache *c, unsigned 
 	if (IS_ERR(as))
 		return PTR_ERR(as);
 	if (nolock) {
-		slab_arena_free(as, as->base + offset_in_page(offset), true);
+		slab_arena_free(as, arena_slab_base(as) + offset_in_page(offset), true);
 	} else {
 		/* The same without a call in between */
 		this_cpu_inc(c->stats->frees);
-		kmem_cache_free_arena(c->s, as->slab, as->base + offset_in_page(offset));
+		kmem_cache_free_arena(c->s, as->slab,
+				      arena_slab_base(as) + offset_in_page(offset));
 	}
 	return 0;
 }
@@ -1444,7 +1446,7 @@ size_t bpf_arena_cache_free_bulk(struct bpf_arena_cache *c, size_t nr, void **ka
 		as = arena_cache_claim(c, offset);
 		if (IS_ERR(as))
 			continue;
-		batch[cnt++] = as->base + offset_in_page(offset);
+		batch[cnt++] = arena_slab_base(as) + offset_in_page(offset);
 		if (cnt == ARENA_FREE_BATCH) {
 			slab_arena_free_bulk(c, cnt, batch);
 			freed += cnt;
@@ -1480,7 +1482,7 @@ void bpf_arena_cache_free_rcu(struct bpf_arena_cache *c, void *kaddr)
 		return;
 	as = arena_cache_claim(c, offset);
 	if (!IS_ERR(as))
-		slab_arena_free_rcu(as, as->base + offset_in_page(offset));
+		slab_arena_free_rcu(as, arena_slab_base(as) + offset_in_page(offset));
 }
 EXPORT_SYMBOL_GPL(bpf_arena_cache_free_rcu);
 
@@ -1720,7 +1722,7 @@ static void arena_free_object(struct bpf_map *map, void *ptr, struct bpf_prog_au
 	}
 	preempt_enable();
 	if (as)
-		slab_arena_free(as, as->base + b.offset, nolock);
+		slab_arena_free(as, arena_slab_base(as) + b.offset, nolock);
 }
 
 __bpf_kfunc_start_defs();

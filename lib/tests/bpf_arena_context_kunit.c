@@ -835,7 +835,7 @@ static int tail_pre_handler(struct kprobe *p, struct pt_regs *regs)
 		if (cmpxchg(&tail.as->state[idx], ARENA_OBJ_LIVE, ARENA_OBJ_CACHED) !=
 		    ARENA_OBJ_LIVE)
 			return 0;
-		___cache_free(tail.c->s, tail.as->base + idx * tail.c->size, _THIS_IP_);
+		___cache_free(tail.c->s, arena_slab_base(tail.as) + idx * tail.c->size, _THIS_IP_);
 		tail.freed++;
 	} else {
 		tail.after++;

@@ -168,7 +168,7 @@ static inline bool free_list_is_whole(struct arena_slab *as, unsigned int live)
 	unsigned int nr = 0;
 
 	while (object) {
-		unsigned long offset = object - as->base;
+		unsigned long offset = object - arena_slab_base(as);
 		unsigned int idx = offset / as->cache->size;
 		u16 state;
 
@@ -179,7 +179,8 @@ static inline bool free_list_is_whole(struct arena_slab *as, unsigned int live)
 		    (state & ARENA_OBJ_TAG) != ARENA_OBJ_FREED)
 			return false;
 		state &= ARENA_OBJ_INDEX;
-		object = state == ARENA_OBJ_END ? NULL : as->base + state * as->cache->size;
+		object = state == ARENA_OBJ_END ? NULL :
+			 arena_slab_base(as) + state * as->cache->size;
 		nr++;
 	}
 	return nr == as->objects - live;
@@ -210,7 +211,8 @@ static inline unsigned int check_books(struct kunit *test, struct bpf_arena *are
 		empty += !live;
 		wrong_inuse += as->slab->inuse != live || as->slab->objects != as->objects;
 		wrong_list += !free_list_is_whole(as, live);
-		unmapped += vmalloc_to_page((void *)as->kaddr) != (struct page *)as->slab;
+		unmapped += vmalloc_to_page((void *)arena_page_kaddr(as->cache, as->pgoff)) !=
+			    (struct page *)as->slab;
 	}
 	KUNIT_EXPECT_EQ(test, wrong_inuse, 0);
 	KUNIT_EXPECT_EQ(test, wrong_list, 0);

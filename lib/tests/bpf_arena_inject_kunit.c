@@ -85,6 +85,7 @@ enum step {
 	STEP_KMEM_CACHE,
 	STEP_OBJECT,
 	STEP_OBJECT_NOLOCK,
+	STEP_META_NOLOCK,
 	STEP_PAGE,
 	STEP_PERCPU,
 	STEP_KVMALLOC,
@@ -104,11 +105,13 @@ static const struct {
 	/* Of a size that the compiler does not know, and of one that it does */
 	[STEP_KMALLOC]		= { "__kmalloc_noprof", 0 },
 	[STEP_KMALLOC_CONST]	= { "__kmalloc_cache_noprof", 0 },
-	/* struct kmem_cache, its files in sysfs */
+	/* struct kmem_cache, its files in sysfs, metadata of slabs with many objects */
 	[STEP_KMEM_CACHE]	= { "kmem_cache_alloc_noprof", 0 },
 	/* Objects of an arena cache */
 	[STEP_OBJECT]		= { "kmem_cache_alloc_arena", 0 },
 	[STEP_OBJECT_NOLOCK]	= { "kmem_cache_alloc_arena_nolock", 0 },
+	/* Before kmalloc_nolock() is tried */
+	[STEP_META_NOLOCK]	= { "kmem_cache_alloc_nolock", 0 },
 	[STEP_PAGE]		= { "__alloc_frozen_pages_noprof", 0 },
 	[STEP_PERCPU]		= { "pcpu_alloc_noprof", 0 },
 	[STEP_KVMALLOC]		= { "__kvmalloc_node_noprof", 0 },
@@ -255,14 +258,15 @@ static void expect_whole(struct kunit *test, struct bpf_arena *arena, const char
 	KUNIT_EXPECT_TRUE_MSG(test, list_empty(&arena->dying), "%s", after);
 }
 
-static void make_arena(struct kunit *test, struct inject_ctx *ctx, bool with_cache)
+/* With a cache for objects of @size, if that is not 0 */
+static void make_arena(struct kunit *test, struct inject_ctx *ctx, unsigned int size)
 {
 	ctx->arena = test_arena_create(TEST_PAGES, TEST_USER_START, 0);
 	KUNIT_ASSERT_NOT_NULL(test, ctx->arena);
 	ctx->prog = test_arena_prog(test, ctx->arena, do_nothing, 0);
-	if (!with_cache)
+	if (!size)
 		return;
-	ctx->c = bpf_arena_cache_create(&ctx->arena->map, "kunit", PAGE_SIZE, 0, 0);
+	ctx->c = bpf_arena_cache_create(&ctx->arena->map, "kunit", size, 0, 0);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, ctx->c);
 }
 
@@ -421,7 +425,7 @@ static const struct inject_path {
 	unsigned long steps;
 	/* Cannot fail: an arena has its page tables from the start */
 	unsigned long never;
-	bool with_cache;	/* the cache is there before */
+	unsigned int size;	/* of the objects of a cache that is there before */
 	bool fresh;		/* a new arena each time: it keeps what succeeded */
 	bool mapped;
 	bool slow;		/* to do many times */
@@ -433,17 +437,24 @@ static const struct inject_path {
 		   STEP(KMEM_CACHE) },
 	{ "load a program", load_program, NULL, .fresh = true, .slow = true,
 	  .steps = STEP(KMALLOC_CONST) | STEP(KVMALLOC) | STEP(PERCPU) | STEP(KMEM_CACHE) },
-	{ "object, may sleep", alloc_sleeping, free_object, .with_cache = true, .slow = true,
+	{ "object, may sleep", alloc_sleeping, free_object, .size = PAGE_SIZE, .slow = true,
 	  .steps = STEP(KMALLOC) | STEP(KMALLOC_CONST) | STEP(PAGE) | STEP(OBJECT),
 	  .never = STEP(PTE) },
-	{ "object, GFP_NOWAIT", alloc_nowait, free_object, .with_cache = true,
+	{ "object, GFP_NOWAIT", alloc_nowait, free_object, .size = PAGE_SIZE,
 	  .steps = STEP(KMALLOC) | STEP(KMALLOC_CONST) | STEP(PAGE) | STEP(OBJECT),
 	  .never = STEP(PTE) },
-	{ "object, any context", alloc_nolock, free_object, .with_cache = true,
+	{ "object, any context", alloc_nolock, free_object, .size = PAGE_SIZE,
 	  .steps = STEP(NOLOCK) | STEP(PAGE_NOLOCK) | STEP(OBJECT_NOLOCK), .never = STEP(PTE) },
-	{ "large object, may sleep", alloc_large_sleeping, free_large, .with_cache = true,
+	/* Metadata out of a cache of its own */
+	{ "small object, may sleep", alloc_sleeping, free_object, .size = 16, .slow = true,
+	  .steps = STEP(KMALLOC_CONST) | STEP(KMEM_CACHE) | STEP(PAGE) | STEP(OBJECT),
+	  .never = STEP(PTE) },
+	{ "small object, any context", alloc_nolock, free_object, .size = 16,
+	  .steps = STEP(NOLOCK) | STEP(META_NOLOCK) | STEP(PAGE_NOLOCK) | STEP(OBJECT_NOLOCK),
+	  .never = STEP(PTE) },
+	{ "large object, may sleep", alloc_large_sleeping, free_large, .size = PAGE_SIZE,
 	  .retries = true, .steps = STEP(NOLOCK) | STEP(PAGE) | STEP(PTE) },
-	{ "large object, any context", alloc_large_nolock, free_large, .with_cache = true,
+	{ "large object, any context", alloc_large_nolock, free_large, .size = PAGE_SIZE,
 	  .steps = STEP(NOLOCK) | STEP(PAGES_NOLOCK) | STEP(PTE) },
 	{ "pages, may sleep", alloc_pages_sleeping, free_pages_5, STEP(PAGE) | STEP(PTE) },
 	{ "pages in the middle, may sleep", alloc_pages_middle, free_pages_5,
@@ -470,7 +481,7 @@ static void new_arena(struct kunit *test, struct inject_ctx *ctx, const struct i
 {
 	map_arena(test, ctx, false);
 	drop_arena(test, ctx);
-	make_arena(test, ctx, path->with_cache);
+	make_arena(test, ctx, path->size);
 	map_arena(test, ctx, path->mapped);
 }
 
@@ -504,7 +515,7 @@ static bool run_with_failure(struct kunit *test, struct injection *inj,
 	if (!err && path->undo)
 		path->undo(ctx);
 	expect_whole(test, ctx->arena, what);
-	if (!path->with_cache && path->fresh)
+	if (!path->size && path->fresh)
 		test_arena_put_by_others(test, ctx->arena);
 	return inj->failed;
 }
@@ -697,7 +708,7 @@ static void free_never_fails(struct kunit *test)
 
 	for (int step = 0; step < NR_STEPS; step++) {
 		drop_arena(test, ctx);
-		make_arena(test, ctx, true);
+		make_arena(test, ctx, PAGE_SIZE);
 		KUNIT_ASSERT_EQ(test, way->take(ctx), 0);
 		pages = ctx->arena->nr_pages;
 		for (pgoff = 0; pgoff < TEST_PAGES; pgoff++)
@@ -741,7 +752,7 @@ static void place_of_a_page_comes_back(struct kunit *test)
 	for (int i = 0; i < 4; i++) {
 		bool deferred = i & 1, helps = i & 2;
 
-		make_arena(test, ctx, true);
+		make_arena(test, ctx, PAGE_SIZE);
 		map = &ctx->arena->map;
 		fill_arena(test, ctx);
 		inject_step(test, inj, STEP_NOLOCK);
@@ -776,7 +787,7 @@ static void free_that_cannot_be_deferred(struct kunit *test)
 	struct inject_ctx *ctx = test->priv;
 	struct injection *inj = &ctx->inj;
 
-	make_arena(test, ctx, true);
+	make_arena(test, ctx, PAGE_SIZE);
 	KUNIT_ASSERT_EQ(test, alloc_pages_middle(ctx), 0);
 	inject_step(test, inj, STEP_NOLOCK);
 	arm(inj, ctx->arena, NTH_ALL);
@@ -796,7 +807,7 @@ static void free_of_nothing_loses_nothing(struct kunit *test)
 	struct inject_ctx *ctx = test->priv;
 	struct injection *inj = &ctx->inj;
 
-	make_arena(test, ctx, true);
+	make_arena(test, ctx, PAGE_SIZE);
 	inject_step(test, inj, STEP_NOLOCK);
 	arm(inj, ctx->arena, NTH_ALL);
 	bpf_arena_free_pages(&ctx->arena->map, uaddr_of(MIDDLE), 5);
@@ -841,7 +852,7 @@ static void lock_of_ones_own(struct kunit *test)
 	unsigned long flags;
 	int reserved;
 
-	make_arena(test, ctx, true);
+	make_arena(test, ctx, PAGE_SIZE);
 	arena = ctx->arena;
 	map = &arena->map;
 	KUNIT_ASSERT_EQ(test, bpf_arena_prepare_alloc(arena, 64, 64), 0);
@@ -893,7 +904,7 @@ static void lock_that_takes_too_long(struct kunit *test)
 	void *p[20];
 	int fault;
 
-	make_arena(test, ctx, true);
+	make_arena(test, ctx, PAGE_SIZE);
 	ctx->mapped = test_arena_mmap(test, ctx->arena);
 	for (int i = 0; i < ARRAY_SIZE(p); i++) {
 		p[i] = bpf_arena_cache_alloc(ctx->c, GFP_KERNEL);
@@ -1002,7 +1013,7 @@ static void lock_is_waited_for(struct kunit *test)
 	struct task_struct *t;
 	void *p;
 
-	make_arena(test, ctx, true);
+	make_arena(test, ctx, PAGE_SIZE);
 	KUNIT_ASSERT_EQ(test, bpf_arena_prepare_alloc(ctx->arena, 64, 64), 0);
 	ctx->going = ctx->arena;
 	for (int i = 0; i < ARRAY_SIZE(allocs); i++) {
@@ -1026,7 +1037,7 @@ static void map_free_waits_for_the_lock(struct kunit *test)
 	struct bpf_arena *arena;
 	struct task_struct *t;
 
-	make_arena(test, ctx, false);
+	make_arena(test, ctx, 0);
 	arena = ctx->arena;
 	KUNIT_ASSERT_EQ(test, bpf_arena_prepare_alloc(arena, 64, 64), 0);
 	KUNIT_ASSERT_NOT_NULL(test, bpf_arena_alloc_non_sleepable(&arena->map, 64, ctx->prog->aux));

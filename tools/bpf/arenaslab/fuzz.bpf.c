@@ -528,16 +528,16 @@ int look_busy(struct fuzz_args *args)
 	struct bpf_arena *a = bpf_rdonly_cast(&arena, bpf_core_type_id_kernel(struct bpf_arena));
 	struct arena_slabs *sl = a->slabs;
 	struct bpf_arena_cache *c;
-	u32 i;
+	u32 i, pages = (arena_end - arena_start) >> FUZZ_PAGE_SHIFT;
 
 	busy = !!a->free_spans.first;
 	busy |= !!sl->dead.first << 1;
-	/* ARENA_SLOT_NEXT_END is the only number that is no page of so small an arena */
-	busy |= ((u32)sl->dead_slots.counter < (arena_end - arena_start) >> FUZZ_PAGE_SHIFT) << 2;
+	/* The end of a list is the only number that is no page of so small an arena */
+	busy |= ((u32)sl->dead_slots.counter < pages) << 2;
 	for (i = 0; i < sizeof(sl->class) / sizeof(sl->class[0]); i++) {
 		c = sl->class[i];
 		if (c)
-			busy |= !!c->deferred.first << 3;
+			busy |= ((u32)c->deferred.counter < pages) << 3;
 	}
 	return 0;
 }

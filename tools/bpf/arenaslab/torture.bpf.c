@@ -957,7 +957,7 @@ SEC("fentry/arena_slab_claim")
 int BPF_PROG(on_claim, struct arena_slab *as, unsigned int offset)
 {
 	struct slab *slab = as->slab;
-	unsigned long kaddr = as->kaddr, now;
+	u32 pgoff = as->pgoff, now;
 	u64 end;
 	u32 i;
 
@@ -968,10 +968,10 @@ int BPF_PROG(on_claim, struct arena_slab *as, unsigned int offset)
 	bpf_for(i, 0, 1000000) {
 		if (bpf_ktime_get_ns() > end)
 			break;
-		now = *(volatile unsigned long *)&as->kaddr;
-		if (now == kaddr && *(struct slab *volatile *)&as->slab == slab)
+		now = *(volatile u32 *)&as->pgoff;
+		if (now == pgoff && *(struct slab *volatile *)&as->slab == slab)
 			continue;
-		report(ERR_GRACE, kaddr, 0, kaddr, now);
+		report(ERR_GRACE, ARENA_BASE + (u64)pgoff * PAGE_SIZE, 0, pgoff, now);
 		break;
 	}
 	return 0;

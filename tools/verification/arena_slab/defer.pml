@@ -15,7 +15,7 @@
  *  1. Each object that was pushed comes back, once. Nobody has to push another one
  *     for that: the one who finds the stack empty puts the slab on the list, the one
  *     who finds the list empty arms the irq_work.
- *  2. A slab is touched only while an object of it is in use. @node is in one list.
+ *  2. A slab is touched only while an object of it is in use. @next is in one list.
  *  3. Nothing runs any more when the cache is taken apart.
  *
  * Mutants:
@@ -31,11 +31,11 @@
  */
 #define END	3
 #define NIL	3
-#define DEAD	4	/* @node is in the arena's list of dead slabs */
+#define DEAD	4	/* @next is part of @node, in the list of dead slabs */
 
 byte link[3];		/* as->state[] */
 byte defer_head[2] = END;
-byte node[2];		/* as->node.next */
+byte node[2];		/* as->next */
 byte deferred = NIL;	/* c->deferred */
 byte pushers;
 
@@ -71,7 +71,7 @@ inline slub_free(obj)
 
 inline irq_work_func()
 {
-	/* llist_del_all() */
+	/* takes the list */
 	atomic { as = deferred; deferred = NIL };
 	do
 	:: as == NIL -> break
@@ -148,7 +148,7 @@ inline defer(obj)
 		:: else
 		fi;
 #endif
-		/* llist_add() */
+		/* arena_list_add() */
 		touch(SLAB(obj));
 		head = deferred;
 		do

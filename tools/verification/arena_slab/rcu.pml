@@ -36,7 +36,7 @@
 byte link[3];		/* as->state[] */
 byte new[2] = END;	/* as->rcu: both in one word */
 byte wait[2] = END;
-byte node[2];		/* as->rcu_node.next */
+byte node[2];		/* as->rcu_next */
 byte rcu_new = NIL;	/* c->rcu_new */
 byte rcu_wait = NIL;	/* c->rcu_wait */
 bit rcu_busy, rcu_stop;
@@ -119,7 +119,7 @@ inline rcu_start()
 		:: else
 		fi;
 #endif
-		/* llist_del_all() */
+		/* takes the list */
 		atomic { as = rcu_new; rcu_new = NIL };
 		do
 		:: as == NIL -> break
@@ -292,7 +292,7 @@ proctype push(byte cpu, obj)
 #else
 	:: oldn == END && oldw == END ->
 #endif
-		/* llist_add() */
+		/* arena_list_add() */
 		head = rcu_new;
 		do
 		:: node[SLAB(obj)] = head;
