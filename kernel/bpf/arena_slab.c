@@ -1349,6 +1349,21 @@ static __always_inline struct arena_slab *arena_cache_claim(struct bpf_arena_cac
 	return arena_cache_refuse(c, offset, (unsigned long)as, old);
 }
 
+/* An object of @as whose state is ours goes back to SLUB: slab_arena_free(), and no call more */
+static __always_inline void arena_give_back(struct arena_slab *as, unsigned int offset,
+					    bool nolock)
+{
+	struct bpf_arena_cache *c = as->cache;
+	void *object = arena_slab_base(as) + offset;
+
+	if (nolock) {
+		slab_arena_free(as, object, true);
+	} else {
+		this_cpu_inc(c->stats->frees);
+		kmem_cache_free_arena(c->s, as->slab, object);
+	}
+}
+
 static __always_inline int arena_cache_free(struct bpf_arena_cache *c, unsigned long offset,
 					    bool nolock)
 {
@@ -1356,14 +1371,7 @@ static __always_inline int arena_cache_free(struct bpf_arena_cache *c, unsigned 
 
 	if (IS_ERR(as))
 		return PTR_ERR(as);
-	if (nolock) {
-		slab_arena_free(as, arena_slab_base(as) + offset_in_page(offset), true);
-	} else {
-		/* The same without a call in between */
-		this_cpu_inc(c->stats->frees);
-		kmem_cache_free_arena(c->s, as->slab,
-				      arena_slab_base(as) + offset_in_page(offset));
-	}
+	arena_give_back(as, offset_in_page(offset), nolock);
 	return 0;
 }
 
@@ -1486,6 +1494,11 @@ void bpf_arena_cache_free_rcu(struct bpf_arena_cache *c, void *kaddr)
 }
 EXPORT_SYMBOL_GPL(bpf_arena_cache_free_rcu);
 
+static inline u64 arena_cache_uaddr(const struct bpf_arena_cache *c, const void *kaddr)
+{
+	return clear_lo32(c->user_start) + (u32)((unsigned long)kaddr - c->kbase);
+}
+
 /**
  * bpf_arena_cache_uaddr - what programs and user space call an object
  * @c: the cache
@@ -1500,7 +1513,7 @@ EXPORT_SYMBOL_GPL(bpf_arena_cache_free_rcu);
  */
 u64 bpf_arena_cache_uaddr(const struct bpf_arena_cache *c, const void *kaddr)
 {
-	return clear_lo32(c->user_start) + (u32)((unsigned long)kaddr - c->kbase);
+	return arena_cache_uaddr(c, kaddr);
 }
 EXPORT_SYMBOL_GPL(bpf_arena_cache_uaddr);
 
@@ -1654,7 +1667,7 @@ static void *arena_alloc_object(struct bpf_map *map, u32 size, bool nolock)
 		kaddr = slab_arena_alloc(c, __GFP_ZERO | (nolock ? 0 : GFP_KERNEL |
 							  __GFP_RETRY_MAYFAIL | __GFP_NOWARN),
 					 NUMA_NO_NODE, nolock);
-		return kaddr ? (void *)bpf_arena_cache_uaddr(c, kaddr) : NULL;
+		return kaddr ? (void *)arena_cache_uaddr(c, kaddr) : NULL;
 	}
 
 	page_cnt = ((u64)size + PAGE_SIZE - 1) >> PAGE_SHIFT;
@@ -1674,55 +1687,71 @@ none:
 }
 
 /* Free a large object, if it is one: by the worker, whatever the context */
-static bool arena_free_large(struct arena_slabs *sl, struct arena_bad *b)
+static bool arena_free_large(struct arena_slabs *sl, u32 pgoff, unsigned int offset,
+			     unsigned long slot)
 {
-	if ((b->slot & ARENA_SLOT_KIND) != ARENA_SLOT_LARGE || b->offset)
+	if ((slot & ARENA_SLOT_KIND) != ARENA_SLOT_LARGE || offset)
 		return false;
 	/* One winner, who owns the slot from then on */
-	if (cmpxchg(arena_slots_ptr(sl, b->pgoff), b->slot, ARENA_SLOT_DYING) != b->slot)
+	if (cmpxchg(arena_slots_ptr(sl, pgoff), slot, ARENA_SLOT_DYING) != slot)
 		return false;
 	arena_count(sl, ARENA_LARGE_FREES);
-	arena_push_slot(sl, b->pgoff, ARENA_SLOT_LARGE_DEAD | (b->slot & ARENA_SLOT_COUNT));
+	arena_push_slot(sl, pgoff, ARENA_SLOT_LARGE_DEAD | (slot & ARENA_SLOT_COUNT));
 	return true;
+}
+
+/* Inside of RCU. Out of line, and all that it needs with it */
+static noinline void arena_refuse_object(struct bpf_arena *arena, struct bpf_prog_aux *aux,
+					 void *ptr, unsigned long slot, u16 old)
+{
+	struct arena_bad b = {
+		.pgoff = compute_pgoff(arena, (long)ptr),
+		.offset = offset_in_page(ptr),
+		.slot = slot,
+		.old = old,
+	};
+
+	arena_judge(arena, NULL, &b);
+	arena_report(arena, aux, ptr, &b);
 }
 
 static void arena_free_object(struct bpf_map *map, void *ptr, struct bpf_prog_aux *aux,
 			      bool nolock)
 {
 	struct bpf_arena *arena = container_of(map, struct bpf_arena, map);
-	struct arena_bad b = { .offset = offset_in_page(ptr) };
-	struct arena_slab *as = NULL;
+	unsigned int offset = offset_in_page(ptr);
+	unsigned long *p, slot = 0;
+	struct arena_slab *as;
 	struct arena_slabs *sl;
-	unsigned long *p;
-	bool won;
+	u16 old = 0;
+	u32 pgoff;
 
 	/* As kfree(NULL); a program cannot tell offset 0 from NULL */
 	if (map->map_type != BPF_MAP_TYPE_ARENA || !(u32)(long)ptr)
 		return;
 
 	sl = arena_slabs(arena);
-	b.pgoff = compute_pgoff(arena, (long)ptr);
+	pgoff = compute_pgoff(arena, (long)ptr);
 
 	/* As in arena_cache_claim() */
 	preempt_disable();
-	p = sl ? arena_slots_ptr(sl, b.pgoff) : NULL;
-	b.slot = p ? READ_ONCE(*p) : 0;
-	if (arena_slot_is_slab(b.slot)) {
-		as = (struct arena_slab *)b.slot;
-		won = as->cache->of_program && arena_slab_claim(as, b.offset, &b.old);
-	} else {
-		won = arena_free_large(sl, &b);
-	}
-	if (unlikely(!won)) {
-		guard(rcu)();
+	p = likely(sl) ? arena_slots_ptr(sl, pgoff) : NULL;
+	if (likely(p))
+		slot = READ_ONCE(*p);
+	if (likely(arena_slot_is_slab(slot))) {
+		as = (struct arena_slab *)slot;
+		if (likely(as->cache->of_program && arena_slab_claim(as, offset, &old))) {
+			preempt_enable();
+			arena_give_back(as, offset, nolock);
+			return;
+		}
+	} else if (arena_free_large(sl, pgoff, offset, slot)) {
 		preempt_enable();
-		arena_judge(arena, NULL, &b);
-		arena_report(arena, aux, ptr, &b);
 		return;
 	}
+	guard(rcu)();
 	preempt_enable();
-	if (as)
-		slab_arena_free(as, arena_slab_base(as) + b.offset, nolock);
+	arena_refuse_object(arena, aux, ptr, slot, old);
 }
 
 __bpf_kfunc_start_defs();
