@@ -587,7 +587,9 @@ static void rcu_frees_do_not_overtake(struct kunit *test)
 		while (!smp_load_acquire(&h.in))
 			cond_resched();
 		bpf_arena_cache_free_rcu(c, p[0]);
-		irq_work_sync(&c->rcu_irq);
+		/* No irq_work_sync(): on PREEMPT_RT it waits for a grace period */
+		while (irq_work_is_busy(&c->rcu_irq))
+			msleep(1);
 		/* It begins, unless there was another one in between */
 		msleep(50);
 
