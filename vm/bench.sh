@@ -3,8 +3,9 @@
 #
 # `arenaslab bench` in the VM, for each architecture: all works with one CPU, where QEMU
 # counts instructions and a nanosecond is one, so that figures repeat; then what needs two
-# CPUs without that, to be read as ratios. In between, plain kmem_caches on the kernel with
-# the option off and on the one without our patches, if there are builds of them, or with
+# CPUs without that, to be read as ratios. On the kernel of FLAVOR=bench, which has none of
+# the tests' checks. In between, plain kmem_caches on the tests' kernel, on the one with the
+# option off and on the one without our patches, if there are builds of them, or with
 # BENCH_BASE=1: what the option costs those who do not use it.
 #
 # Tables are on stdout, and the figures in bench-ARCH.json of the run's logs, with one
@@ -89,19 +90,18 @@ try() {
 
 export QEMU_ARGS='-icount shift=0,sleep=off -rtc base=2026-01-01,clock=vm -seed 1'
 for arch in "$@"; do
-	in_kernel "$arch" '' build || die "$arch: the kernel or the tools are not built"
-	[ -z "$BENCH_BASE" ] || for flavor in off base; do
+	in_kernel "$arch" bench build || die "$arch: the kernel or the tools are not built"
+	[ -z "$BENCH_BASE" ] || for flavor in '' off base; do
 		in_kernel "$arch" "$flavor" build || die "$arch-$flavor: not built"
 	done
-	try in_kernel "$arch" '' counted 'instructions' "bench-$arch-one" "$BENCH_ARGS"
-	for flavor in off base; do
+	try in_kernel "$arch" bench counted 'instructions' "bench-$arch-one" "$BENCH_ARGS"
+	for flavor in '' off base; do
 		in_kernel "$arch" "$flavor" is_built || continue
 		try in_kernel "$arch" "$flavor" counted 'instructions, plain caches' \
-			"bench-$arch-$flavor" "$PLAIN"
+			"bench-$arch-plain${flavor:+-$flavor}" "$PLAIN"
 		try in_kernel "$arch" "$flavor" sizes
 	done
-	try in_kernel "$arch" '' sizes
-	try in_kernel "$arch" '' parallel 'two CPUs, ratios' "bench-$arch-two" '-w remote -w local2 -s 64 -s 1024 -r 3'
+	try in_kernel "$arch" bench parallel 'two CPUs, ratios' "bench-$arch-two" '-w remote -w local2 -s 64 -s 1024 -r 3'
 	# What a lost machine has not said is missing in it
 	parts=()
 	for part in one two; do
