@@ -542,28 +542,58 @@ static gfp_t slab_arena_gfp(gfp_t gfp)
 /**
  * slab_arena_alloc - allocate an object
  * @c: the cache
- * @gfp: __GFP_ZERO, and how to wait if not @nolock
- * @node: from where, if not @nolock
- * @nolock: never spin on a lock; for any context
+ * @gfp: __GFP_ZERO, and how to wait
+ *
+ * This and the next two do the same in three ways, so that none has a test for what its
+ * callers know. They end in the slow path, which needs no frame of theirs.
  *
  * Return: the arena kernel address, or NULL.
  */
-void *slab_arena_alloc(struct bpf_arena_cache *c, gfp_t gfp, int node, bool nolock)
+void *slab_arena_alloc(struct bpf_arena_cache *c, gfp_t gfp)
 {
-	void *object;
+	void *object = kmem_cache_alloc_arena(c->s, slab_arena_gfp(gfp));
 
-	if (nolock)
-		object = kmem_cache_alloc_arena_nolock(c->s, gfp);
-	else
-		object = kmem_cache_alloc_arena(c->s, slab_arena_gfp(gfp), node);
-	/* As the last thing that is done here, so that there is no frame for it */
 	if (unlikely(!object))
-		return bpf_arena_slab_alloc_slow(c, gfp, node, nolock);
+		return bpf_arena_slab_alloc_slow(c, gfp, NUMA_NO_NODE, false);
 	return slab_arena_make_live(c, object);
 }
 
 /**
- * slab_arena_alloc_again - slab_arena_alloc() once more, after a drain
+ * slab_arena_alloc_node - allocate an object from a node
+ * @c: the cache
+ * @gfp: as for slab_arena_alloc()
+ * @node: which one, as for kmem_cache_alloc_node()
+ *
+ * Return: the arena kernel address, or NULL.
+ */
+void *slab_arena_alloc_node(struct bpf_arena_cache *c, gfp_t gfp, int node)
+{
+	void *object = kmem_cache_alloc_arena_node(c->s, slab_arena_gfp(gfp), node);
+
+	if (unlikely(!object))
+		return bpf_arena_slab_alloc_slow(c, gfp, node, false);
+	return slab_arena_make_live(c, object);
+}
+
+/**
+ * slab_arena_alloc_nolock - allocate an object, and never spin on a lock
+ * @c: the cache
+ * @gfp: __GFP_ZERO or nothing
+ *
+ * Context: any.
+ * Return: the arena kernel address, or NULL.
+ */
+void *slab_arena_alloc_nolock(struct bpf_arena_cache *c, gfp_t gfp)
+{
+	void *object = kmem_cache_alloc_arena_nolock(c->s, gfp);
+
+	if (unlikely(!object))
+		return bpf_arena_slab_alloc_slow(c, gfp, NUMA_NO_NODE, true);
+	return slab_arena_make_live(c, object);
+}
+
+/**
+ * slab_arena_alloc_again - slab_arena_alloc_node() once more, after a drain
  * @c: the cache
  * @gfp: as before
  * @node: as before
@@ -572,7 +602,7 @@ void *slab_arena_alloc(struct bpf_arena_cache *c, gfp_t gfp, int node, bool nolo
  */
 void *slab_arena_alloc_again(struct bpf_arena_cache *c, gfp_t gfp, int node)
 {
-	void *object = kmem_cache_alloc_arena(c->s, slab_arena_gfp(gfp), node);
+	void *object = kmem_cache_alloc_arena_node(c->s, slab_arena_gfp(gfp), node);
 
 	return object ? slab_arena_make_live(c, object) : NULL;
 }

@@ -37,7 +37,8 @@ void slab_arena_keep(struct kmem_cache *s, struct slab *slab);
 
 /* mm/slub.c, for mm/slab_arena.c */
 void *kmem_cache_alloc_nolock(struct kmem_cache *s, gfp_t gfp);
-void *kmem_cache_alloc_arena(struct kmem_cache *s, gfp_t gfp, int node);
+void *kmem_cache_alloc_arena(struct kmem_cache *s, gfp_t gfp);
+void *kmem_cache_alloc_arena_node(struct kmem_cache *s, gfp_t gfp, int node);
 void *kmem_cache_alloc_arena_nolock(struct kmem_cache *s, gfp_t gfp);
 bool kmem_cache_free_arena_nolock(struct kmem_cache *s, struct slab *slab, void *x);
 void ___cache_free(struct kmem_cache *s, void *object, unsigned long addr);

@@ -306,7 +306,9 @@ void bpf_arena_slab_memcg_exit(struct mem_cgroup *old, struct mem_cgroup *memcg)
 
 /* Object side: mm/slab_arena.c */
 void slab_arena_init_cache(struct bpf_arena_cache *c);
-void *slab_arena_alloc(struct bpf_arena_cache *c, gfp_t gfp, int node, bool nolock);
+void *slab_arena_alloc(struct bpf_arena_cache *c, gfp_t gfp);
+void *slab_arena_alloc_node(struct bpf_arena_cache *c, gfp_t gfp, int node);
+void *slab_arena_alloc_nolock(struct bpf_arena_cache *c, gfp_t gfp);
 void *slab_arena_alloc_again(struct bpf_arena_cache *c, gfp_t gfp, int node);
 bool slab_arena_alloc_bulk(struct bpf_arena_cache *c, gfp_t gfp, size_t nr, void **p);
 void slab_arena_free(struct arena_slab *as, void *obj, bool nolock);

@@ -1056,7 +1056,7 @@ void *bpf_arena_slab_alloc_slow(struct bpf_arena_cache *c, gfp_t gfp, int node, 
  */
 void *bpf_arena_cache_alloc(struct bpf_arena_cache *c, gfp_t gfp)
 {
-	return slab_arena_alloc(c, gfp, NUMA_NO_NODE, false);
+	return slab_arena_alloc(c, gfp);
 }
 EXPORT_SYMBOL_GPL(bpf_arena_cache_alloc);
 
@@ -1071,7 +1071,7 @@ EXPORT_SYMBOL_GPL(bpf_arena_cache_alloc);
  */
 void *bpf_arena_cache_alloc_node(struct bpf_arena_cache *c, gfp_t gfp, int node)
 {
-	return slab_arena_alloc(c, gfp, node, false);
+	return slab_arena_alloc_node(c, gfp, node);
 }
 EXPORT_SYMBOL_GPL(bpf_arena_cache_alloc_node);
 
@@ -1086,7 +1086,7 @@ EXPORT_SYMBOL_GPL(bpf_arena_cache_alloc_node);
  */
 void *bpf_arena_cache_alloc_nolock(struct bpf_arena_cache *c, gfp_t gfp)
 {
-	return slab_arena_alloc(c, gfp & __GFP_ZERO, NUMA_NO_NODE, true);
+	return slab_arena_alloc_nolock(c, gfp & __GFP_ZERO);
 }
 EXPORT_SYMBOL_GPL(bpf_arena_cache_alloc_nolock);
 
@@ -1300,9 +1300,8 @@ static int arena_bad_errno(enum arena_bad_free kind)
 }
 
 /* Inside of RCU. Out of line, and all that it needs with it */
-static noinline struct arena_slab *arena_cache_refuse(struct bpf_arena_cache *c,
-						      unsigned long offset, unsigned long slot,
-						      u16 old)
+static noinline int arena_cache_refuse(struct bpf_arena_cache *c, unsigned long offset,
+				       unsigned long slot, u16 old)
 {
 	struct arena_bad b = {
 		.pgoff = (u32)(offset - (u32)c->user_start) >> PAGE_SHIFT,
@@ -1317,31 +1316,33 @@ static noinline struct arena_slab *arena_cache_refuse(struct bpf_arena_cache *c,
 		b.kind = ARENA_BAD_NOTHING;
 	/* Not all of @offset: it may be the distance of some other kernel address */
 	arena_bad_note(c->arena, &b, clear_lo32(c->user_start) + (u32)offset);
-	return ERR_PTR(arena_bad_errno(b.kind));
+	return arena_bad_errno(b.kind);
 }
 
 /*
- * Take an object of a cache from its user, by its distance from kbase. Returns its slab,
- * which the object keeps from now on, or an ERR_PTR; counted then.
+ * Take an object of a cache from its user, by its distance from kbase. Returns 0, with its
+ * slab, which the object keeps from now on, or an error, counted.
  */
-static __always_inline struct arena_slab *arena_cache_claim(struct bpf_arena_cache *c,
-							    unsigned long offset)
+static __always_inline int arena_cache_claim(struct bpf_arena_cache *c, unsigned long offset,
+					     struct arena_slab **slab)
 {
-	u32 pgoff = (u32)(offset - (u32)c->user_start) >> PAGE_SHIFT;
+	/* An arena does not cross 4 GiB: what is less than its pages from its start is in it */
+	unsigned long pgoff = (offset - (u32)c->user_start) >> PAGE_SHIFT;
 	struct arena_slot_leaf *leaf = NULL;
 	struct arena_slab *as = NULL;
 	u16 old = ARENA_OBJ_LIVE;
 
 	/* Holds up a grace period as rcu_read_lock() does, at a third of its cost */
 	preempt_disable();
-	if (likely(offset < SZ_4G && pgoff < c->nr_pages))
+	if (likely(pgoff < c->nr_pages))
 		leaf = READ_ONCE(c->slots->dir[pgoff >> ARENA_LEAF_SHIFT]);
 	if (likely(leaf))
 		as = (struct arena_slab *)READ_ONCE(leaf->slot[pgoff & (ARENA_LEAF_SLOTS - 1)]);
 	if (likely(arena_slot_is_slab((unsigned long)as) && as->cache == c) &&
 	    likely(arena_slab_claim(as, offset_in_page(offset), &old))) {
 		preempt_enable();
-		return as;
+		*slab = as;
+		return 0;
 	}
 	/* A trace of it, on PREEMPT_RT, is nothing for preemption off */
 	guard(rcu)();
@@ -1367,12 +1368,12 @@ static __always_inline void arena_give_back(struct arena_slab *as, unsigned int 
 static __always_inline int arena_cache_free(struct bpf_arena_cache *c, unsigned long offset,
 					    bool nolock)
 {
-	struct arena_slab *as = arena_cache_claim(c, offset);
+	struct arena_slab *as;
+	int err = arena_cache_claim(c, offset, &as);
 
-	if (IS_ERR(as))
-		return PTR_ERR(as);
-	arena_give_back(as, offset_in_page(offset), nolock);
-	return 0;
+	if (!err)
+		arena_give_back(as, offset_in_page(offset), nolock);
+	return err;
 }
 
 /**
@@ -1451,8 +1452,7 @@ size_t bpf_arena_cache_free_bulk(struct bpf_arena_cache *c, size_t nr, void **ka
 
 		if (!kaddrs[i])
 			continue;
-		as = arena_cache_claim(c, offset);
-		if (IS_ERR(as))
+		if (arena_cache_claim(c, offset, &as))
 			continue;
 		batch[cnt++] = arena_slab_base(as) + offset_in_page(offset);
 		if (cnt == ARENA_FREE_BATCH) {
@@ -1488,8 +1488,7 @@ void bpf_arena_cache_free_rcu(struct bpf_arena_cache *c, void *kaddr)
 
 	if (!kaddr)
 		return;
-	as = arena_cache_claim(c, offset);
-	if (!IS_ERR(as))
+	if (!arena_cache_claim(c, offset, &as))
 		slab_arena_free_rcu(as, arena_slab_base(as) + offset_in_page(offset));
 }
 EXPORT_SYMBOL_GPL(bpf_arena_cache_free_rcu);
@@ -1664,9 +1663,9 @@ static void *arena_alloc_object(struct bpf_map *map, u32 size, bool nolock)
 		if (!c)
 			goto none;
 		/* As arena_get_pages(): with reclaim, and without a victim */
-		kaddr = slab_arena_alloc(c, __GFP_ZERO | (nolock ? 0 : GFP_KERNEL |
-							  __GFP_RETRY_MAYFAIL | __GFP_NOWARN),
-					 NUMA_NO_NODE, nolock);
+		kaddr = nolock ? slab_arena_alloc_nolock(c, __GFP_ZERO) :
+				 slab_arena_alloc(c, GFP_KERNEL | __GFP_RETRY_MAYFAIL |
+						     __GFP_NOWARN | __GFP_ZERO);
 		return kaddr ? (void *)arena_cache_uaddr(c, kaddr) : NULL;
 	}
 

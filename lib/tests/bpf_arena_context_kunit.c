@@ -493,6 +493,7 @@ static const struct locked_fn swept_fns[] = {
 	{ "kmem_cache_free_arena" },
 	{ "kmem_cache_free_arena_nolock" },
 	{ "slab_arena_alloc" },
+	{ "slab_arena_alloc_nolock" },
 	{ "slab_arena_free" },
 	{ "slab_arena_defer" },
 	{ "slab_arena_deferred_work" },

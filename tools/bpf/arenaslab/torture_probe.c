@@ -37,6 +37,7 @@ static const char *const functions[] = {
 	"arena_zap_mappings",
 	"bpf_arena_slab_map",
 	"slab_arena_alloc",
+	"slab_arena_alloc_nolock",
 	"slab_arena_attach",
 	"slab_arena_defer",
 	"slab_arena_deferred_work",
