@@ -133,12 +133,13 @@ static struct kmem_cache *arena_meta_cache(unsigned int objects)
 	return NULL;
 }
 
-/* Called once for a new cache: what lookups need without struct kmem_cache */
+/* Called once for a new cache: what lookups need without struct kmem_cache, and sheaves */
 void slab_arena_init_cache(struct bpf_arena_cache *c)
 {
 	c->size = c->s->size;
 	c->index_factor = arena_index_factor(c->size);
 	c->meta = arena_meta_cache(PAGE_SIZE / c->size);
+	kmem_cache_fill_barns(c->s, GFP_KERNEL);
 }
 
 static struct arena_slab *arena_meta_alloc(struct bpf_arena_cache *c, unsigned int objects,

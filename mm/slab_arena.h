@@ -42,6 +42,7 @@ void *kmem_cache_alloc_arena_node(struct kmem_cache *s, gfp_t gfp, int node);
 void *kmem_cache_alloc_arena_nolock(struct kmem_cache *s, gfp_t gfp);
 bool kmem_cache_free_arena_nolock(struct kmem_cache *s, struct slab *slab, void *x);
 void ___cache_free(struct kmem_cache *s, void *object, unsigned long addr);
+void kmem_cache_fill_barns(struct kmem_cache *s, gfp_t gfp);
 bool kmem_cache_shrink_trylock(struct kmem_cache *s);
 void kmem_cache_discard_all(struct kmem_cache *s,
 			    void (*walk)(struct kmem_cache *s,

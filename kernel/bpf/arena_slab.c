@@ -772,16 +772,22 @@ static bool arena_drained(struct arena_slabs *sl, bool nowait)
 /* ---- caches ---- */
 
 /*
- * How many objects a sheaf may hold. Two for each CPU and ten full ones for each
- * node (MAX_FULL_SHEAVES in mm/slub.c) must leave seven eighths of the arena to
- * those who use it; so small a sheaf that it is no use is none at all.
+ * How many objects a sheaf holds; what fills the buckets of kmalloc() together with its
+ * header of 32 bytes. From 1024 bytes on it is more than SLUB gives to ordinary caches of
+ * the size: what finds no place in sheaves costs a slab that is unmapped and one that is
+ * mapped, and a flush of all TLBs, and not a page of the CPU's list.
+ *
+ * Two sheaves for each CPU and ten full ones for each node (MAX_FULL_SHEAVES in
+ * mm/slub.c) must leave seven eighths of the arena to those who use it; so small a sheaf
+ * that it is no use is none at all.
  */
-static unsigned int arena_sheaf_limit(unsigned long nr_pages, unsigned int size)
+static unsigned int arena_sheaf_capacity(unsigned long nr_pages, unsigned int size)
 {
 	unsigned long sheaves = 2 * num_possible_cpus() + 10 * nr_node_ids;
 	unsigned long limit = nr_pages * (PAGE_SIZE / size) / 8 / sheaves;
+	unsigned long capacity = size >= PAGE_SIZE ? 12 : size >= 256 ? 28 : 60;
 
-	return limit < 4 ? 0 : min(limit, (unsigned long)U16_MAX);
+	return limit < 4 ? 0 : min(limit, capacity);
 }
 
 static struct arena_slabs *arena_slabs_create(struct bpf_arena *arena)
@@ -885,14 +891,15 @@ arena_cache_create(struct arena_slabs *sl, const char *name, unsigned int size,
 	c->of_program = of_program;
 	c->objcg = arena_objcg_get(sl->objcg);
 	atomic_set(&c->deferred, ARENA_LIST_END);
-	init_irq_work(&c->deferred_work, slab_arena_deferred_work);
+	init_irq_work(&c->deferred_irq, slab_arena_deferred_irq);
+	INIT_WORK(&c->deferred_work, slab_arena_deferred_work);
 	atomic_set(&c->rcu_new, ARENA_LIST_END);
 	c->rcu_wait = ARENA_LIST_END;
 	init_irq_work(&c->rcu_irq, slab_arena_rcu_work);
 	refcount_set(&c->ref, 1);
 
 	args.arena = c;
-	args.sheaf_capacity = arena_sheaf_limit(c->nr_pages, size);
+	args.sheaf_capacity = arena_sheaf_capacity(c->nr_pages, size);
 	c->s = kmem_cache_create(name, size, &args, flags | SLAB_BPF_ARENA);
 	if (!c->s)
 		goto err_stats;
