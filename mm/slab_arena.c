@@ -312,21 +312,23 @@ static void slab_arena_defer(struct arena_slab *as, unsigned int idx)
 		WRITE_ONCE(as->state[idx], ARENA_OBJ_DEFERRED | head);
 	} while (!atomic_try_cmpxchg(&as->defer_head, &head, idx));
 
-	if (head == ARENA_OBJ_END && arena_list_add(as->pgoff, &as->next, &c->deferred))
-		irq_work_queue(&c->deferred_work);
+	if (head == ARENA_OBJ_END && arena_list_add(as->pgoff, &as->next, &c->deferred)) {
+		if (in_hardirq())
+			WRITE_ONCE(c->deferred_in_irq, true);
+		irq_work_queue(&c->deferred_irq);
+	}
 }
 
-/* irq_work of a cache: return the objects that could not be freed where they were */
-void slab_arena_deferred_work(struct irq_work *work)
+/* Return the objects of a cache that could not be freed where they were */
+static noinline void slab_arena_return_deferred(struct bpf_arena_cache *c)
 {
-	struct bpf_arena_cache *c = container_of(work, struct bpf_arena_cache, deferred_work);
 	u32 next, pgoff = atomic_xchg(&c->deferred, ARENA_LIST_END);
 
 	/*
 	 * @next is read before the xchg that allows another push to use it again.
 	 * Each object on the stack keeps the slab in use, so nothing of it may be
-	 * touched once the last one is freed. Two runs at a time, on two CPUs, have
-	 * lists of their own.
+	 * touched once the last one is freed. Two runs at a time, on two CPUs or of the
+	 * irq_work and the worker, have lists of their own.
 	 */
 	for (; pgoff != ARENA_LIST_END; pgoff = next) {
 		struct arena_slab *as = arena_slab_at(c, pgoff);
@@ -344,6 +346,31 @@ void slab_arena_deferred_work(struct irq_work *work)
 			idx = link;
 		}
 	}
+}
+
+/*
+ * irq_work of a cache. A program that is called by what is done here can defer another
+ * free for each one that is returned, and so have this run again and again, for as long
+ * as it likes: in hard irq, or, on PREEMPT_RT, in a thread that goes before all ordinary
+ * ones. So what was deferred in a hard irq, such as this one, is a worker's, who waits
+ * his turn like others.
+ */
+void slab_arena_deferred_irq(struct irq_work *work)
+{
+	struct bpf_arena_cache *c = container_of(work, struct bpf_arena_cache, deferred_irq);
+
+	/* Set before the irq_work is queued. If two pushes meet, both are the worker's */
+	if (IS_ENABLED(CONFIG_PREEMPT_RT) || READ_ONCE(c->deferred_in_irq)) {
+		WRITE_ONCE(c->deferred_in_irq, false);
+		queue_work(system_dfl_wq, &c->deferred_work);
+	} else {
+		slab_arena_return_deferred(c);
+	}
+}
+
+void slab_arena_deferred_work(struct work_struct *work)
+{
+	slab_arena_return_deferred(container_of(work, struct bpf_arena_cache, deferred_work));
 }
 
 /*

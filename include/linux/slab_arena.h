@@ -202,7 +202,9 @@ struct arena_cache_stats {
  * @map_id: the arena's, 0 if it has none
  * @of_program: objects belong to programs, which may free them
  * @deferred: slabs with deferred frees
- * @deferred_work: returns them
+ * @deferred_irq: returns them, or has @deferred_work do it
+ * @deferred_work: the same, for frees that were deferred in a hard irq
+ * @deferred_in_irq: there may be some of these
  * @rcu_new: slabs with objects that wait for a grace period which has not begun
  * @rcu_wait: slabs with objects that wait for the one that @rcu is queued for; of who
  *	made @rcu_busy true
@@ -230,7 +232,9 @@ struct bpf_arena_cache {
 	struct arena_cache_stats __percpu *stats;
 	struct bpf_arena *arena;
 	atomic_t deferred;
-	struct irq_work deferred_work;
+	struct irq_work deferred_irq;
+	struct work_struct deferred_work;
+	bool deferred_in_irq;
 	atomic_t rcu_new;
 	u32 rcu_wait;
 	struct irq_work rcu_irq;
@@ -315,7 +319,16 @@ void slab_arena_free(struct arena_slab *as, void *obj, bool nolock);
 void slab_arena_free_bulk(struct bpf_arena_cache *c, size_t nr, void **p);
 void slab_arena_free_rcu(struct arena_slab *as, void *obj);
 void slab_arena_free_page(struct page *page);
-void slab_arena_deferred_work(struct irq_work *work);
+void slab_arena_deferred_irq(struct irq_work *work);
+void slab_arena_deferred_work(struct work_struct *work);
+
+/* Have deferred frees of before returned; see arena_sync_irq_works() for all of them */
+static inline void slab_arena_sync_deferred(struct bpf_arena_cache *c)
+{
+	irq_work_sync(&c->deferred_irq);
+	flush_work(&c->deferred_work);
+}
+
 void slab_arena_rcu_work(struct irq_work *work);
 bool slab_arena_drain(struct kmem_cache *s);
 

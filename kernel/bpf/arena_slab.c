@@ -665,7 +665,7 @@ static void arena_drain(struct arena_slabs *sl)
 
 	mutex_lock(&sl->lock);
 	list_for_each_entry(c, &sl->caches, list) {
-		irq_work_sync(&c->deferred_work);
+		slab_arena_sync_deferred(c);
 		slab_arena_drain(c->s);
 	}
 	mutex_unlock(&sl->lock);
@@ -920,14 +920,18 @@ err_free:
  * Wait for the irq_works of an arena, which nobody queues any more. irq_work_sync() may
  * return while one runs on a second CPU: a run that ends takes the BUSY of a later one
  * for its own, and clears it. But all have begun by then, and a run is inside of RCU,
- * with irqs off or in a thread that says so.
+ * with irqs off or in a thread that says so. What they gave to a worker is queued then.
  */
 static void arena_sync_irq_works(struct arena_slabs *sl)
 {
 	struct bpf_arena_cache *c;
 
 	list_for_each_entry(c, &sl->caches, list)
-		irq_work_sync(&c->deferred_work);
+		irq_work_sync(&c->deferred_irq);
+	synchronize_rcu();
+	/* These free slabs, and so queue the next one */
+	list_for_each_entry(c, &sl->caches, list)
+		flush_work(&c->deferred_work);
 	irq_work_sync(&sl->irq);
 	synchronize_rcu();
 }
@@ -1024,9 +1028,10 @@ void bpf_arena_cache_destroy(struct bpf_arena_cache *c)
 	 * one queues nothing. Only caches that have used it pay for the barrier.
 	 */
 	WRITE_ONCE(c->rcu_stop, true);
-	irq_work_sync(&c->deferred_work);
+	irq_work_sync(&c->deferred_irq);
 	irq_work_sync(&c->rcu_irq);
 	synchronize_rcu();
+	flush_work(&c->deferred_work);
 	if (c->rcu_used)
 		rcu_barrier();
 	arena_cache_destroy(c);
@@ -1404,7 +1409,7 @@ EXPORT_SYMBOL_GPL(bpf_arena_cache_free);
  * @kaddr: as for bpf_arena_cache_free()
  *
  * Context: any, NMI included. Where no lock can be had the object goes back a
- * little later, by irq_work.
+ * little later, by irq_work or a worker.
  */
 void bpf_arena_cache_free_nolock(struct bpf_arena_cache *c, void *kaddr)
 {

@@ -496,7 +496,7 @@ static const struct locked_fn swept_fns[] = {
 	{ "slab_arena_alloc_nolock" },
 	{ "slab_arena_free" },
 	{ "slab_arena_defer" },
-	{ "slab_arena_deferred_work" },
+	{ "slab_arena_return_deferred" },
 	{ "slab_arena_attach" },
 	{ "bpf_arena_slab_map" },
 	{ "arena_place_slab" },

@@ -128,7 +128,7 @@ static inline void settle(struct bpf_arena *arena)
 		return;
 	mutex_lock(&sl->lock);
 	list_for_each_entry(c, &sl->caches, list) {
-		irq_work_sync(&c->deferred_work);
+		slab_arena_sync_deferred(c);
 		/* For what waits, and for what came after its grace period had begun */
 		for (int i = 0; c->rcu_used && i < 2; i++) {
 			irq_work_sync(&c->rcu_irq);

@@ -227,7 +227,7 @@ static void settle(struct bpf_arena *arena)
 	if (sl) {
 		mutex_lock(&sl->lock);
 		list_for_each_entry(c, &sl->caches, list) {
-			irq_work_sync(&c->deferred_work);
+			slab_arena_sync_deferred(c);
 			kmem_cache_shrink(c->s);
 		}
 		mutex_unlock(&sl->lock);
@@ -657,7 +657,7 @@ static void out_object(struct inject_ctx *ctx)
 static void out_object_nolock(struct inject_ctx *ctx)
 {
 	bpf_arena_cache_free_nolock(ctx->c, ctx->p);
-	irq_work_sync(&ctx->c->deferred_work);
+	slab_arena_sync_deferred(ctx->c);
 	kmem_cache_shrink(ctx->c->s);
 	flush_once(ctx->arena);
 }

@@ -89,7 +89,7 @@ static void settle(struct kunit *test)
 		return;
 	mutex_lock(&sl->lock);
 	list_for_each_entry(c, &sl->caches, list)
-		irq_work_sync(&c->deferred_work);
+		slab_arena_sync_deferred(c);
 	mutex_unlock(&sl->lock);
 	for (int i = 0; i < 2; i++) {
 		irq_work_sync(&sl->irq);

@@ -78,7 +78,7 @@ static void settle(struct bpf_arena *arena)
 
 	mutex_lock(&sl->lock);
 	list_for_each_entry(c, &sl->caches, list)
-		irq_work_sync(&c->deferred_work);
+		slab_arena_sync_deferred(c);
 	mutex_unlock(&sl->lock);
 	for (int i = 0; i < 2; i++) {
 		irq_work_sync(&sl->irq);
@@ -498,7 +498,7 @@ static void all_deferred_runs_end_first(struct kunit *test)
 	second_cpu(test);
 	c = cache_of(test, arena, 64);
 	KUNIT_ASSERT_NOT_NULL(test, bpf_arena_cache_alloc(c, GFP_KERNEL));
-	start_two_runs(test, &r, &c->deferred_work);
+	start_two_runs(test, &r, &c->deferred_irq);
 	kunit_activate_static_stub(test, slab_arena_release, release_after_runs);
 	bpf_arena_cache_destroy(c);
 	kunit_deactivate_static_stub(test, slab_arena_release);

@@ -40,10 +40,11 @@ static const char *const functions[] = {
 	"slab_arena_alloc_nolock",
 	"slab_arena_attach",
 	"slab_arena_defer",
-	"slab_arena_deferred_work",
+	"slab_arena_deferred_irq",
 	"slab_arena_free",
 	"slab_arena_keep",
 	"slab_arena_release",
+	"slab_arena_return_deferred",
 	"alloc_from_new_slab",
 	/* these hold the list_lock */
 	"get_from_partial_node",

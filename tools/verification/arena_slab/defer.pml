@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Deferred frees: from any context to the irq_work of the cache, and its end.
+ * Deferred frees: from any context to the irq_work of the cache or its worker, and
+ * their end.
  *
- * Models slab_arena_defer() and slab_arena_deferred_work() of mm/slab_arena.c, and
- * the first steps of arena_cache_destroy() in kernel/bpf/arena_slab.c.
+ * Models slab_arena_defer(), slab_arena_return_deferred() and who calls it in
+ * mm/slab_arena.c, and the first steps of bpf_arena_cache_destroy() in
+ * kernel/bpf/arena_slab.c.
  *
  * Slab 0 has the objects 0 and 1 in use, slab 1 the object 2. Three contexts push
  * them; an NMI on top of one of them is an interleaving of these. The irq_work runs
- * on either CPU, or on both at once. An object that came back may be allocated and
- * pushed again, for as long as its slab has not been given up.
+ * on either CPU, or on both at once, and each run may leave what there is to the
+ * worker. An object that came back may be allocated and pushed again, for as long as
+ * its slab has not been given up.
  *
  * Invariants:
  *
@@ -28,6 +31,8 @@
  *	QUEUE_LOST	whoever finds the list not empty takes himself for the one who arms
  *	NO_SYNC		destroy does not wait for the irq_work
  *	SYNC_ONLY	destroy waits by irq_work_sync(), without a grace period after it
+ *	NO_FLUSH	destroy does not wait for the worker
+ *	FLUSH_EARLY	destroy waits for the worker before the grace period
  */
 #define END	3
 #define NIL	3
@@ -69,7 +74,8 @@ inline slub_free(obj)
 	}
 }
 
-inline irq_work_func()
+/* slab_arena_return_deferred() */
+inline return_deferred()
 {
 	/* takes the list */
 	atomic { as = deferred; deferred = NIL };
@@ -106,7 +112,34 @@ inline irq_work_func()
 	atomic { as = 0; next = 0; idx = 0; l = 0 }
 }
 
+bit work_pending, work_running;
+
+/* slab_arena_deferred_irq() */
+inline irq_work_func()
+{
+	if
+	:: return_deferred()
+	:: work_pending = 1
+	fi
+}
+
 #include "irq_work.inc"
+
+proctype worker()
+{
+	byte as, next, idx, l;
+
+end:	do
+	:: atomic { work_pending -> work_pending = 0; work_running = 1 };
+		return_deferred();
+		work_running = 0
+	od
+}
+
+inline flush_work()
+{
+	!work_pending && !work_running
+}
 
 proctype irq(byte cpu)
 {
@@ -195,11 +228,17 @@ proctype destroy()
 	bit nr0, nr1;
 
 	pushers == 0;
+#ifdef FLUSH_EARLY
+	flush_work();
+#endif
 #ifndef NO_SYNC
 	irq_work_sync();
 #ifndef SYNC_ONLY
 	synchronize_rcu();
 #endif
+#endif
+#if !defined(NO_FLUSH) && !defined(FLUSH_EARLY)
+	flush_work();
 #endif
 	destroyed = 1;
 	/* What slab_arena_detach() finds */
@@ -216,6 +255,7 @@ init
 		pushers = 3;
 		run irq(0);
 		run irq(1);
+		run worker();
 		run push(0, 0, 1);
 		run push(1, 1, 0);
 		run push(1, 2, 0);

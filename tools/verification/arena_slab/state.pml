@@ -3,7 +3,7 @@
  * The state word of an object: who may hand it out, who may take it back.
  *
  * Models slab_arena_alloc(), slab_arena_get_link(), slab_arena_set_link(),
- * slab_arena_defer() and slab_arena_deferred_work() of mm/slab_arena.c,
+ * slab_arena_defer() and slab_arena_return_deferred() of mm/slab_arena.c,
  * arena_slab_claim() of kernel/bpf/arena_slab.c, and what they meet in
  * mm/slub.c: get_from_partial_node(), __slab_free() and one sheaf.
  *
@@ -288,7 +288,7 @@ proctype nmi_on_cpu0()
 	done++
 }
 
-/* slab_arena_deferred_work(), on CPU 1 or another */
+/* slab_arena_return_deferred(), on CPU 1 or another */
 proctype deferred()
 {
 	byte idx, link, oldf, oldi;

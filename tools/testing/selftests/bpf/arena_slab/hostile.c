@@ -325,6 +325,67 @@ static int test_nested_reports(void)
 	return in_group(nested_reports);
 }
 
+/* ---- a deferred free for each that is returned ---- */
+
+/* A minute of them, or less: then it stops by itself, and has taken this CPU until then */
+#define STORM_MAX	1000000
+
+static int storm_with(struct bpf_object *obj, struct bpf_link **links)
+{
+	static const char *const progs[] = { "storm", "storm_begins" };
+	__u64 runs;
+
+	for (int i = 0; i < (int)ARRAY_SIZE(progs); i++) {
+		links[i] = bpf_program__attach(bpf_object__find_program_by_name(obj, progs[i]));
+		if (!links[i])
+			return FAIL("%s cannot be attached: %s", progs[i], strerror(errno));
+	}
+	VAR(obj, __u32, "storm_size") = PAGE / 2;
+	__atomic_store_n(&VAR(obj, __u64, "storm_max"), STORM_MAX, __ATOMIC_RELEASE);
+	__atomic_store_n(&VAR(obj, __u32, "storm_pid"), (__u32)gettid(), __ATOMIC_RELEASE);
+	/* Begins there */
+	be_a_nuisance();
+	CHECK(WAIT_FOR(20, __atomic_load_n(&VAR(obj, __u64, "storm_runs"), __ATOMIC_ACQUIRE)));
+	__atomic_store_n(&VAR(obj, __u64, "storm_max"), 0, __ATOMIC_RELEASE);
+	runs = __atomic_load_n(&VAR(obj, __u64, "storm_runs"), __ATOMIC_ACQUIRE);
+	printf("# ended after %llu returned frees\n", runs);
+	CHECK(runs < STORM_MAX);
+	CHECK_EQ(VAR(obj, __u64, "storm_failed"), 0);
+	return 0;
+}
+
+static int each_return_defers(void)
+{
+	struct bpf_link *links[2] = {};
+	struct bpf_object *obj;
+	struct arena_counters c;
+	int err;
+
+	obj = open_image("hostile", PROGS("storm", "storm_begins"));
+	if (!obj)
+		return 1;
+	bpf_map__set_autocreate(bpf_object__find_map_by_name(obj, "outer"), false);
+	/* So small that there are no sheaves */
+	bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "arena"), 64);
+	if (bpf_object__load(obj)) {
+		bpf_object__close(obj);
+		return FAIL("hostile: cannot be loaded: %s (-v shows why)", strerror(errno));
+	}
+	err = storm_with(obj, links);
+	for (int i = 0; i < 2; i++)
+		bpf_link__destroy(links[i]);
+	if (read_counters(arena_id(obj), &c))
+		return 1;
+	CHECK_EQ(c.allocs - c.frees, 0);
+	bpf_object__close(obj);
+	return err;
+}
+
+static int test_each_return_defers(void)
+{
+	return in_group(each_return_defers);
+}
+
 /* ---- the arena of somebody else ---- */
 
 static int create_arena(void)
@@ -877,6 +938,8 @@ static int test_sysfs(void)
 const struct test hostile_tests[] = {
 	{ "hostile/inside", "programs allocate and free in the middle of the allocator",
 	  test_inside },
+	{ "hostile/each_return_defers", "who defers a free for each that is returned stops nobody",
+	  test_each_return_defers },
 	{ "hostile/nested_reports", "bad frees inside of the reports of bad frees warn of nothing",
 	  test_nested_reports },
 	{ "hostile/foreign_bare", "another arena, from a map of maps, gives nothing",

@@ -276,6 +276,42 @@ int nest(void *ctx)
 	return 0;
 }
 
+/* ---- a deferred free for each that is returned ---- */
+
+u32 storm_pid, storm_size;
+u64 storm_runs, storm_max, storm_failed;
+
+/* In an arena without sheaves, where a free that may not spin is always deferred */
+static __always_inline void defer_one(void)
+{
+	void __arena *p = alloc(storm_size);
+
+	if (!p)
+		storm_failed++;
+	bpf_arena_free(&arena, p);
+}
+
+/* Called for each deferred free, where it is returned to SLUB */
+SEC("fentry/___cache_free")
+int BPF_PROG(storm)
+{
+	if (storm_runs >= storm_max)
+		return 0;
+	storm_runs++;
+	defer_one();
+	return 0;
+}
+
+SEC("tp_btf/mm_page_alloc")
+int BPF_PROG(storm_begins)
+{
+	if ((u32)bpf_get_current_pid_tgid() != storm_pid)
+		return 0;
+	storm_pid = 0;
+	defer_one();
+	return 0;
+}
+
 /* ---- the arena of somebody else ---- */
 
 struct {
