@@ -12,7 +12,7 @@ export ARCH ARCHES BENCH_ARGS BENCH_BASE FLAVOR FORCE CMD DIR DURATION HOST_DIR 
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test matrix base bench kunit selftest selftest-upstream torture fuzz coverage models program vm tree refresh kernel tools source setup lint clean distclean
+.PHONY: help run test matrix base bench kunit selftest selftest-upstream torture fuzz coverage models docs program vm tree refresh kernel tools source setup lint clean distclean
 
 help: ## this text
 	@echo 'The two that matter:'
@@ -66,6 +66,9 @@ selftest-upstream: kernel tools ## the arena tests of the tree itself (FLAVOR=ba
 
 models: setup ## check the models of the lockless protocols, and that each of their mutants is caught
 	@vm/models.sh
+
+docs: ## build our documents as the kernel does; no warning may be ours
+	@vm/docs.sh
 
 torture: kernel tools ## hostile programs against the allocator, for DURATION=60 seconds [SEED=]
 	@vm/torture.sh

@@ -21,6 +21,6 @@ if [ "${1:-}" = all ]; then
 	find "$CACHE" -mindepth 1 -maxdepth 1 ! -name lock -exec rm -rf {} +
 	say "removed: $(shown "$CACHE/")*"
 else
-	rm -rf "$CACHE/build" "$CACHE/tools" "$CACHE/logs" "$CACHE"/tree-*
-	say "removed: build, tools, logs, the trees of flavours (in the cache folder)"
+	rm -rf "$CACHE/build" "$CACHE/tools" "$CACHE/logs" "$CACHE/docs" "$CACHE"/tree-*
+	say "removed: build, tools, logs, docs, the trees of flavours (in the cache folder)"
 fi

@@ -18,6 +18,7 @@ PACKAGES=(
 	busybox-static cpio gzip			# their initramfs
 	python3						# kunit.py
 	spin						# the models
+	python3-sphinx python3-yaml			# the documents
 	ccache rsync xz-utils zstd util-linux
 	debian-archive-keyring				# the kernel source's signature
 )
