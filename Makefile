@@ -8,11 +8,11 @@ else
 ARCHES := x86_64 arm64
 endif
 ARCH ?= x86_64
-export ARCH ARCHES BENCH_ARGS BENCH_BASE FLAVOR FORCE CMD DIR DURATION HOST_DIR MEM PARALLEL REPLAY SEED SMP TIMEOUT SUITE LINUX_VERSION LINUX_SRC
+export ARCH ARCHES BENCH_ARGS BENCH_BASE FLAVOR FORCE CMD DIR DURATION HOST_DIR MEM PARALLEL REPLAY SEED SMP TIMEOUT SUITE LINUX_VERSION LINUX_SUITE LINUX_SRC REBASE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test matrix base bench kunit selftest selftest-upstream torture fuzz coverage models docs program vm tree refresh kernel tools source setup lint clean distclean
+.PHONY: help run test matrix base bench kunit selftest selftest-upstream torture fuzz coverage models docs program vm tree refresh rebase kernel tools source setup lint clean distclean
 
 help: ## this text
 	@echo 'The two that matter:'
@@ -34,7 +34,7 @@ help: ## this text
 	@echo '  HOST_DIR=path       a folder of this machine, at /host in the VM, to read and to write'
 	@echo '  MEM=2G SMP=2 TIMEOUT=300   the VM'
 	@echo '  SUITE=glob          which KUnit suites'
-	@echo '  LINUX_VERSION=7.3.x, LINUX_SRC=path   another kernel to compose on'
+	@echo '  LINUX_VERSION=7.3.x, LINUX_SRC=path   another kernel to compose on; LINUX_SUITE=sid: from there'
 	@echo '  FORCE=1             make tree: drop what was edited in the composed tree'
 	@echo
 	@echo 'Everything is made in $${XDG_CACHE_HOME:-~/.cache}/arena-slab: tree/ is the composed kernel,'
@@ -97,6 +97,9 @@ tree: ## compose: pristine source, patches, new files
 
 refresh: ## take edits of the composed tree back into patches and files
 	@vm/tree.sh refresh
+
+rebase: ## what of this applies to another LINUX_VERSION or LINUX_SRC, and a merged tree (then: refresh REBASE=1)
+	@vm/rebase.sh
 
 kernel: ## configure and build the composed tree
 	@vm/kernel.sh >/dev/null

@@ -53,9 +53,12 @@ shown() {
 # The composed tree of this FLAVOR. One with a list of files (flavor/NAME.files)
 # has a tree of its own: the pristine kernel with those of our files only, which
 # shows what the kernel does without the rest.
+#
+# The one of a rebase, with REBASE=1, is on another version (vm/rebase.sh).
 FLAVOR=${FLAVOR:-}
 [ "$FLAVOR" != default ] || FLAVOR=
 TREE=$CACHE/tree
+[ -z "${REBASE:-}" ] || TREE=$CACHE/rebase
 FILES_LIST=
 if [ -n "$FLAVOR" ] && [ -f "$VM/config/flavor/$FLAVOR.files" ]; then
 	TREE=$CACHE/tree-$FLAVOR

@@ -4,7 +4,11 @@
 # The pristine kernel source: fetch, check, unpack, and print its path. Nobody
 # writes to it afterwards; vm/tree.sh composes a copy.
 #
-# Usage: [LINUX_VERSION=VERSION | LINUX_SRC=PATH] vm/source.sh
+# LINUX_VERSION is a version of Debian's, 7.4.1-1~bpo13+1, or the start of one, 7.4.1 or
+# 7.4: then the newest of these. It is looked for in LINUX_SUITE.
+#
+# Usage: [LINUX_VERSION=VERSION [LINUX_SUITE=SUITE] | LINUX_SRC=PATH] vm/source.sh
+#	 vm/source.sh list	what there is: lines "SUITE VERSION"
 
 # shellcheck source=vm/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -71,14 +75,14 @@ local_source() {
 deb_of() {
 	local version=$1 file sum got
 
-	file=$CACHE/deb/${BASE_PACKAGE}_${version}_all.deb
+	file=$CACHE/deb/${PACKAGE}_${version}_all.deb
 	if ! [ -f "$file" ]; then
 		need_space 200 "the kernel source package"
-		apt_private "$CACHE/apt-source" "$BASE_SUITE" amd64
-		apt_versions "$BASE_PACKAGE" | grep -qxF "$version" || return 3
-		apt_fetch "$CACHE/deb" "$BASE_PACKAGE=$version"
+		apt_private "$CACHE/apt-source" "$SUITE" amd64
+		apt_versions "$PACKAGE" | grep -qxF "$version" || return 3
+		apt_fetch "$CACHE/deb" "$PACKAGE=$version"
 		# apt writes an epoch's colon as %3a; there is none in a kernel's version
-		[ -f "$file" ] || die "apt fetched $BASE_PACKAGE $version under an unknown name"
+		[ -f "$file" ] || die "apt fetched $PACKAGE $version under an unknown name"
 	fi
 	if [ "$version" = "$BASE_VERSION" ]; then
 		sum=$BASE_SHA256
@@ -91,7 +95,7 @@ deb_of() {
 	printf '%s\n' "$file"
 }
 
-# full_version WORD: 7.3.5, or 7.3.5-1~bpo13+1 as Debian has it
+# full_version WORD: the newest version of Debian's that begins with it
 full_version() {
 	local word=$1
 
@@ -99,15 +103,16 @@ full_version() {
 	*-*) printf '%s\n' "$word" ;;
 	*)
 		find "$CACHE/src" -mindepth 1 -maxdepth 1 -name "$word-*" -printf '%f\n' | sort -V | tail -n 1 | grep . && return
-		apt_private "$CACHE/apt-source" "$BASE_SUITE" amd64
-		apt_versions "$BASE_PACKAGE" | grep -F "$word-" | sort -V | tail -n 1 | grep . ||
-			die "$BASE_PACKAGE has no version $word in $BASE_SUITE; there is: $(apt_versions "$BASE_PACKAGE" | tr '\n' ' ')"
+		apt_private "$CACHE/apt-source" "$SUITE" amd64
+		apt_versions "$PACKAGE" | awk -v w="$word" 'index($0, w) == 1 && substr($0, length(w) + 1, 1) ~ /[-.~]/' |
+			sort -V | tail -n 1 | grep . ||
+			die "$PACKAGE has no version $word in $SUITE; there is: $(apt_versions "$PACKAGE" | tr '\n' ' ')(vm/source.sh list: and elsewhere)"
 		;;
 	esac
 }
 
 from_deb() {
-	dpkg-deb --fsys-tarfile "$1" | tar -xO "./usr/src/$BASE_PACKAGE.tar.xz" | xz -dc
+	dpkg-deb --fsys-tarfile "$1" | tar -xO "./usr/src/$PACKAGE.tar.xz" | xz -dc
 }
 
 packaged_source() {
@@ -118,27 +123,48 @@ packaged_source() {
 		deb=$(deb_of "$version") || rc=$?
 		if [ "$rc" = 3 ]; then
 			export APT_CONFIG=$CACHE/apt-source/apt.conf	# deb_of() made it
-			there=$(apt_versions "$BASE_PACKAGE" | sort -V | tr '\n' ' ')
+			there=$(apt_versions "$PACKAGE" | sort -V | tr '\n' ' ')
 			[ -n "$there" ] ||
-				die "$BASE_SUITE has no $BASE_PACKAGE at all: set LINUX_SRC=, or a newer base in vm/base.env"
+				die "$SUITE has no $PACKAGE at all: set LINUX_SRC=, or a newer base in vm/base.env"
 			[ "$pinned" = 1 ] ||
-				die "$BASE_PACKAGE has no version $version in $BASE_SUITE; there is: $there"
-			newest=$(apt_versions "$BASE_PACKAGE" | sort -V | tail -n 1)
-			say "$BASE_PACKAGE $version is gone from $BASE_SUITE; there is: $there"
+				die "$PACKAGE has no version $version in $SUITE; there is: $there"
+			newest=$(apt_versions "$PACKAGE" | sort -V | tail -n 1)
+			say "$PACKAGE $version is gone from $SUITE; there is: $there"
 			say "trying $newest: good only if every patch applies without fuzz"
 			packaged_source "$newest" 0
 			return
 		fi
 		[ "$rc" = 0 ] || exit "$rc"
-		unpack "$BASE_PACKAGE $version" "$target" from_deb "$deb"
+		unpack "$PACKAGE $version" "$target" from_deb "$deb"
 	fi
 	printf '%s\n' "$target"
 }
 
+# Where a newer base may be; a suite that is not there has nothing
+list() {
+	local suite package
+
+	for suite in "$BASE_SUITE" sid experimental; do
+		(
+			apt_private "$CACHE/apt-list" "$suite" amd64 2>/dev/null
+			apt-cache search '^linux-source-[0-9]' 2>/dev/null | while read -r package _; do
+				apt_versions "$package" | sed "s|^|$suite |"
+			done
+		) || true
+	done
+}
+
 lock
-if [ -n "${LINUX_SRC:-}" ]; then
+PACKAGE=$BASE_PACKAGE
+SUITE=$BASE_SUITE
+if [ "${1:-}" = list ]; then
+	list
+elif [ -n "${LINUX_SRC:-}" ]; then
 	local_source "$LINUX_SRC"
 elif [ -n "${LINUX_VERSION:-}" ]; then
+	# linux-source-7.4 has all of 7.4
+	PACKAGE=linux-source-$(printf '%s\n' "$LINUX_VERSION" | sed -E 's/^([0-9]+\.[0-9]+).*/\1/')
+	SUITE=${LINUX_SUITE:-$BASE_SUITE}
 	version=$(full_version "$LINUX_VERSION")
 	packaged_source "$version" 0
 else

@@ -102,9 +102,9 @@ repo_files() {
 	find . -maxdepth 1 -name '*.patch' -type f -printf '%P\n'
 }
 
-# apply PATCH PATH: PATH as patched goes to the stage. Sets nothing, dies alone.
-apply() {
-	local patch=$1 path=$2 out=$STAGE/new/$2 log=$STAGE/patch.log heads target hunk
+# target PATCH PATH: which file the PATCH for PATH makes, and that it is one: b/PATH, or /dev/null.
+target() {
+	local patch=$1 path=$2 heads target
 
 	heads=$(awk '/^--- / { if ((getline line) > 0 && line ~ /^\+\+\+ /) print line }' "$REPO/$patch")
 	target=$(printf '%s\n' "$heads" | sed -E 's/^\+\+\+ ([^\t]*).*/\1/')
@@ -114,11 +114,28 @@ apply() {
 	"b/$path" | /dev/null) ;;
 	*) die "$patch edits $target, by its name it has to be b/$path" ;;
 	esac
-	[ -f "$PRISTINE/$path" ] || die "$patch: there is no $path in $(shown "$PRISTINE")"
-	mkdir -p "$(dirname "$out")"
-	if ! patch --fuzz=0 --no-backup-if-mismatch --batch --forward -r - \
-		-o "$out" "$PRISTINE/$path" "$REPO/$patch" >"$log" 2>&1; then
+	printf '%s\n' "$target"
+}
+
+# patched FUZZ PATCH OLD NEW: what PATCH makes of OLD; patch.log in the stage says how.
+patched() {
+	local log=$STAGE/patch.log
+
+	mkdir -p "$(dirname "$4")"
+	if ! patch --fuzz="$1" --no-backup-if-mismatch --batch --forward -r - \
+		-o "$4" "$3" "$REPO/$2" >"$log" 2>&1; then
 		! grep -q 'No space left' "$log" || die "no space left in the cache folder$(disk_words)"
+		return 1
+	fi
+}
+
+# apply PATCH PATH: PATH as patched goes to the stage. Sets nothing, dies alone.
+apply() {
+	local patch=$1 path=$2 out=$STAGE/new/$2 log=$STAGE/patch.log target hunk
+
+	target=$(target "$patch" "$path")
+	[ -f "$PRISTINE/$path" ] || die "$patch: there is no $path in $(shown "$PRISTINE")"
+	if ! patched 0 "$patch" "$PRISTINE/$path" "$out"; then
 		hunk=$(sed -nE 's/^Hunk #([0-9]+) (FAILED|ignored) at ([0-9]+).*/hunk #\1 at line \3/p' "$log" | head -n 1)
 		die "$patch does not apply to ${PRISTINE##*/}: ${hunk:-$(tail -n 1 "$log")} is rejected"
 	fi
@@ -367,6 +384,8 @@ refresh() {
 	done | sort -u | repo_sums)
 
 	for path in "${hand[@]}"; do
+		[ -z "${REBASE:-}" ] || ! grep -qE '^(<<<<<<<|>>>>>>>) ' "$TREE/$path" 2>/dev/null ||
+			die "$path holds conflicts: look for <<<<<<< in $(shown "$TREE")"
 		file=$path
 		[ ! -f "$BASE/$path" ] || file=$path.patch
 		[ "${repo[$file]}" = "${wrote_src[$path]:--}" ] || [ -n "$FORCE" ] ||
@@ -375,6 +394,10 @@ refresh() {
 	for path in "${hand[@]}"; do
 		if [ -f "$BASE/$path" ]; then
 			write_patch "$path"
+			[ ! -f "$REPO/$path" ] || {
+				rm -f "$REPO/$path"
+				say "refresh: $path is gone, the kernel has one"
+			}
 		elif [ -f "$TREE/$path" ]; then
 			mkdir -p "$(dirname "$REPO/$path")"
 			cp "$TREE/$path" "$REPO/$path"
@@ -389,6 +412,12 @@ refresh() {
 		[ "${wrote_kind[$path]}" = P ] && [ "${repo[$path.patch]}" = "${wrote_src[$path]}" ] || continue
 		[ "${now[$path]}" != "${wrote[$path]}" ] || write_patch "$path"
 	done
+	if [ -n "${REBASE:-}" ]; then
+		# Whatever was there is in the repository now
+		rm -rf "$TREE" "$MANIFEST"
+		say "refresh: the patches are for ${BASE##*/} now; write that to vm/base.env"
+		return
+	fi
 	LINUX_SRC=
 	case $BASE in
 	"$CACHE/src/local-"*) LINUX_SRC=$BASE ;;
@@ -400,6 +429,9 @@ refresh() {
 	want=() src=() kind=()
 	compose
 }
+
+# The rest is for those who run this and not for those who source it.
+[ "${BASH_SOURCE[0]}" = "$0" ] || return 0
 
 case ${1:-} in
 path)
