@@ -14,7 +14,7 @@
  *	slots		dir[0]->slot[3] -> struct arena_slab
  *	slab page	64 objects; any byte of them may change at any moment
  *	struct slab	freelist (direct map), counters { inuse, objects, pgoff 3 }
- *	arena_slab	64 bytes + state[64], 2 bytes an object: 4.7 % of the page
+ *	arena_slab	40 bytes + state[64], 2 bytes an object: 4.1 % of the page
  */
 #ifndef _LINUX_SLAB_ARENA_H
 #define _LINUX_SLAB_ARENA_H

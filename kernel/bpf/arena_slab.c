@@ -7,8 +7,8 @@
  * 7f7d_2620_0000, and a slab of 64-byte objects:
  *
  *	range tree	pages [1, 255] are free, page 0 is taken
- *	slots		slot 0 -> struct arena_slab { pgoff 0, base ffff_8881_0a4c_3000,
- *						      kaddr ffff_c900_2806_9000 }
+ *	slots		slot 0 -> struct arena_slab { pgoff 0, slab }, whose page is at
+ *			ffff_8881_0a4c_3000 in the direct map
  *	kernel PTE	ffff_c900_2806_9000 -> the page
  *	user PTEs	7f7d_2620_0000 -> the page, special, in each process that
  *			touched it: no reference, no map count
