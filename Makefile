@@ -12,7 +12,7 @@ export ARCH ARCHES BENCH_ARGS BENCH_BASE FLAVOR FORCE CMD DIR DURATION HOST_DIR 
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test matrix base bench kunit selftest selftest-upstream torture fuzz coverage models docs program vm tree refresh rebase kernel tools source setup lint clean distclean
+.PHONY: help check run test matrix base bench kunit selftest selftest-upstream torture fuzz coverage models docs program vm tree refresh rebase kernel tools source setup lint clean distclean
 
 help: ## this text
 	@echo 'The two that matter:'
@@ -34,6 +34,7 @@ help: ## this text
 	@echo '  HOST_DIR=path       a folder of this machine, at /host in the VM, to read and to write'
 	@echo '  MEM=2G SMP=2 TIMEOUT=300   the VM'
 	@echo '  SUITE=glob          which KUnit suites'
+	@echo "  CHECKS='...'        which checks; vm/check.sh lists them"
 	@echo '  LINUX_VERSION=7.3.x, LINUX_SRC=path   another kernel to compose on; LINUX_SUITE=sid: from there'
 	@echo '  FORCE=1             make tree: drop what was edited in the composed tree'
 	@echo
@@ -116,6 +117,9 @@ setup: ## install the packages that are missing
 lint: ## shellcheck on the harness
 	@command -v shellcheck >/dev/null || { echo 'error: lint needs shellcheck (apt-get install shellcheck)' >&2; exit 1; }
 	@shellcheck vm/*.sh vm/init .ci/run tools/bpf/arenaslab/tests/check.sh tools/bpf/arenaslab/arenaslab.bash
+
+check: ## what maintainers run: checkpatch, sparse, W=1, coccicheck ... (both, or ARCH) [CHECKS='sparse ...']
+	@vm/check.sh $(CHECKS)
 
 clean: ## remove builds, tools and logs; the source and ccache stay
 	@vm/clean.sh
