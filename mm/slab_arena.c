@@ -463,7 +463,7 @@ static void slab_arena_rcu_start(struct bpf_arena_cache *c)
 		 * barriers are in the arena_list_add() and the cmpxchg of the irq_work there.
 		 */
 		smp_store_release(&c->rcu_busy, 0);
-		smp_mb();
+		smp_mb(); /* before rcu_new is read */
 		if (atomic_read(&c->rcu_new) == ARENA_LIST_END || READ_ONCE(c->rcu_stop) ||
 		    cmpxchg(&c->rcu_busy, 0, 1))
 			return;
@@ -545,6 +545,7 @@ static __always_inline void *slab_arena_make_live(struct bpf_arena_cache *c, voi
 
 	/* A slab of an arena is one page: no head to look for */
 	object = kasan_reset_tag(object);
+	/* inuse changes under our feet, arena_pgoff does not */
 	pgoff = data_race((u32)((struct slab *)virt_to_page(object))->arena_pgoff);
 	as = arena_slab_at(c, pgoff);
 	idx = arena_index_word(c, offset) >> 32;

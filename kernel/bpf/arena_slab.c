@@ -76,7 +76,7 @@ static const u16 arena_small_sizes[] = { 16, 32, 64, 96, 128, ARENA_CLASS_SMALL 
 static const u8 arena_small_classes[] = { 0, 1, 2, 2, 3, 3, 4, 4, 5, 5, 5, 5 };
 static_assert(ARRAY_SIZE(arena_small_classes) * 16 == ARENA_CLASS_SMALL);
 
-static_assert(ARENA_NR_CLASSES == ARRAY_SIZE(arena_small_sizes) + PAGE_SHIFT - ilog2(128));
+static_assert(ARRAY_SIZE(arena_small_sizes) + PAGE_SHIFT - ilog2(128) == ARENA_NR_CLASSES);
 
 /*
  * A sleepable caller waits at most so long for pages and objects that others sit on,
@@ -474,9 +474,9 @@ int bpf_arena_slab_map(struct arena_slab *as, struct page *page, gfp_t gfp, bool
 	 * then the search starts again, since others may have been faster.
 	 */
 	for (int i = 0; i < ARENA_SCRUB_MAX; i++) {
-		if (allow_spin && gfpflags_allow_blocking(gfp))
+		if (allow_spin && gfpflags_allow_blocking(gfp)) {
 			arena_lock_sleepable(arena, &flags);
-		else if (raw_res_spin_lock_irqsave(&arena->spinlock, flags)) {
+		} else if (raw_res_spin_lock_irqsave(&arena->spinlock, flags)) {
 			err = -EBUSY;
 			break;
 		}
@@ -654,14 +654,14 @@ static void arena_drain(struct arena_slabs *sl)
 
 	if (since < ARENA_DRAIN_INTERVAL)
 		schedule_timeout_uninterruptible(ARENA_DRAIN_INTERVAL - since);
-	/*
-	 * Before the drain: who finds the arena full from now on wants another. In this
-	 * order, or the wish of one who has seen the new number could be erased; pairs
-	 * with the acquire in arena_wait_drained().
-	 */
+	/* Before the drain: who finds the arena full from now on wants another */
 	WRITE_ONCE(sl->want_drain, false);
+	/*
+	 * In this order, or the wish of one who has seen the new number could be erased;
+	 * pairs with the acquire in arena_wait_drained().
+	 */
 	smp_store_release(&sl->drain_started, sl->drain_started + 1);
-	smp_mb();
+	smp_mb(); /* both before the drain */
 
 	mutex_lock(&sl->lock);
 	list_for_each_entry(c, &sl->caches, list) {
@@ -750,6 +750,7 @@ static void arena_wait_drained(struct arena_slabs *sl)
 	unsigned long seq = smp_load_acquire(&sl->drain_started) + 1;
 
 	arena_want_drain(sl);
+	/* Pairs with the release at the end of a drain */
 	wait_event_timeout(sl->wait, (long)(smp_load_acquire(&sl->drain_done) - seq) >= 0,
 			   ARENA_DRAIN_WAIT);
 }
@@ -986,7 +987,8 @@ struct bpf_arena_cache *bpf_arena_cache_create(struct bpf_map *map, const char *
 
 	guard(mutex)(&sl->lock);
 	/* Two caches of one subsystem in one arena: sched_ext's sub-schedulers */
-	full = kasprintf(GFP_KERNEL, "%s:%llu:%u", name, atomic64_inc_return(&arena_slabs_id), size);
+	full = kasprintf(GFP_KERNEL, "%s:%llu:%u", name, atomic64_inc_return(&arena_slabs_id),
+			 size);
 	if (!full)
 		return ERR_PTR(-ENOMEM);
 	c = arena_cache_create(sl, full, size, align, flags, false);
@@ -1587,7 +1589,8 @@ int bpf_arena_prepare_alloc(struct bpf_arena *arena, u64 min, u64 max)
 		return 0;
 
 	guard(mutex)(&sl->lock);
-	for (unsigned int i = arena_class(max(min, 1)); i <= arena_class(min(max, PAGE_SIZE)); i++) {
+	for (unsigned int i = arena_class(max(min, 1)); i <= arena_class(min(max, PAGE_SIZE));
+	     i++) {
 		unsigned int size = arena_class_size(i);
 		char name[40];
 

@@ -837,6 +837,7 @@ static struct kunit_suite addr_suite = {
 	.exit = addr_exit,
 	.test_cases = addr_cases,
 };
+
 kunit_test_suite(addr_suite);
 
 MODULE_DESCRIPTION("KUnit tests of kernel faults in BPF arenas");

@@ -846,9 +846,11 @@ static void failures_are_counted(struct kunit *test)
 	struct bpf_arena *arena = arena_of(test, TEST_PAGES, TEST_USER_START);
 	struct bpf_arena_cache *c = cache_of(test, arena, PAGE_SIZE);
 	atomic_long_t *failed = &arena->slabs->counters[ARENA_FAILED_ALLOCS];
-	void *p, *all[TEST_PAGES + 1], *two[2];
+	void *p, **all, *two[2];
 	int nr = 0;
 
+	all = kunit_kcalloc(test, TEST_PAGES + 1, sizeof(*all), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, all);
 	KUNIT_ASSERT_EQ(test, bpf_arena_prepare_alloc(arena, 1, 4 * PAGE_SIZE), 0);
 	while (nr <= TEST_PAGES && (p = bpf_arena_cache_alloc(c, GFP_KERNEL)))
 		all[nr++] = p;
@@ -945,6 +947,7 @@ static struct kunit_suite api_suite = {
 	.exit = hostile_exit,
 	.test_cases = api_cases,
 };
+
 kunit_test_suite(api_suite);
 
 MODULE_DESCRIPTION("KUnit tests of the API, reports and statistics of slab caches in BPF arenas");

@@ -942,6 +942,7 @@ static struct kunit_suite context_suite = {
 	.exit = hostile_exit,
 	.test_cases = context_cases,
 };
+
 kunit_test_suite(context_suite);
 #endif /* CONFIG_KPROBES */
 

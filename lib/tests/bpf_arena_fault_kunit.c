@@ -366,7 +366,8 @@ static void no_program_no_recovery(struct kunit *test)
 	struct fault_ctx *ctx = test->priv;
 	void *kaddr = test_arena_kaddr(ctx->arena, TEST_USER_START);
 
-	KUNIT_EXPECT_FALSE(test, bpf_arena_handle_page_fault((unsigned long)kaddr, true, _THIS_IP_));
+	KUNIT_EXPECT_FALSE(test, bpf_arena_handle_page_fault((unsigned long)kaddr, true,
+							     _THIS_IP_));
 	KUNIT_EXPECT_NULL(test, vmalloc_to_page(kaddr));
 }
 
@@ -376,7 +377,8 @@ static void user_access_to_scratch_fails(struct kunit *test)
 	unsigned long uaddr;
 	u64 val = 1;
 
-	run_at(test, test_arena_touch, test_arena_kaddr(ctx->arena, TEST_USER_START + 9 * PAGE_SIZE));
+	run_at(test, test_arena_touch,
+	       test_arena_kaddr(ctx->arena, TEST_USER_START + 9 * PAGE_SIZE));
 	uaddr = test_arena_mmap(test, ctx->arena) + 9 * PAGE_SIZE;
 	KUNIT_EXPECT_EQ(test, get_user(val, (u64 __user *)uaddr), -EFAULT);
 	KUNIT_EXPECT_EQ(test, put_user(val, (u64 __user *)uaddr), -EFAULT);
@@ -442,6 +444,7 @@ static struct kunit_suite fault_suite = {
 	.exit = fault_exit,
 	.test_cases = fault_cases,
 };
+
 kunit_test_suite(fault_suite);
 
 MODULE_DESCRIPTION("KUnit tests of fault recovery in BPF arenas");

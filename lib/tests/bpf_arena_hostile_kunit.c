@@ -1033,6 +1033,7 @@ static struct kunit_suite hostile_suite = {
 	.exit = hostile_exit,
 	.test_cases = hostile_cases,
 };
+
 kunit_test_suite(hostile_suite);
 
 MODULE_DESCRIPTION("KUnit tests of hostile programs against slab caches in BPF arenas");

@@ -1103,6 +1103,7 @@ static struct kunit_suite inject_suite = {
 	.exit = inject_exit,
 	.test_cases = inject_cases,
 };
+
 kunit_test_suite(inject_suite);
 
 MODULE_DESCRIPTION("KUnit tests of failing allocations and locks in BPF arenas");

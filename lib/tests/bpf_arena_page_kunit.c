@@ -364,7 +364,7 @@ static void page_is_freed_under_a_fault(struct kunit *test)
 	unsigned long addr = test_arena_mmap(test, ctx->arena);
 	void *at = (void *)addr + PAGE_SIZE;
 	struct mm_struct *mm = current->mm;
-	u64 val = 0;
+	u64 val = 1;
 
 	/* A neighbour's PTE, for the page table that the fault needs */
 	KUNIT_ASSERT_EQ(test, put_user(1, (u64 __user *)addr), 0);
@@ -390,6 +390,7 @@ static void page_is_freed_under_a_fault(struct kunit *test)
 	}
 	mmap_read_unlock(mm);
 	KUNIT_EXPECT_EQ(test, get_user(val, (u64 __user *)at), 0);
+	KUNIT_EXPECT_EQ(test, val, 0);
 
 	/* A page that is still locked when it is freed is a bad page, says the kernel */
 	bpf_arena_free_pages(ctx->map, (void *)addr, 2);
@@ -478,6 +479,7 @@ static struct kunit_suite page_suite = {
 	.exit = page_exit,
 	.test_cases = page_cases,
 };
+
 kunit_test_suite(page_suite);
 
 MODULE_DESCRIPTION("KUnit tests of the pages of BPF arenas");

@@ -265,7 +265,8 @@ static void objects_of_a_size(struct kunit *test)
 		KUNIT_EXPECT_GE(test, got, size > PAGE_SIZE ? 1 : nr / 2);
 		/* No two overlap: else a pattern is broken */
 		for (u32 i = 0; i < got; i++)
-			KUNIT_ASSERT_TRUE(test, is_filled(obj_kaddr(test, p[i]), 1 + i % 250, size));
+			KUNIT_ASSERT_TRUE(test, is_filled(obj_kaddr(test, p[i]), 1 + i % 250,
+							  size));
 		if (size <= PAGE_SIZE)
 			KUNIT_EXPECT_EQ(test, live_objects(test), got);
 		for (u32 i = 0; i < got; i++)
@@ -626,24 +627,26 @@ static void contended_growth_keeps_the_slab(struct kunit *test)
 	struct bpf_arena_cache *c = test_cache(test, 64, 0);
 	struct list_lock_holder {
 		spinlock_t list_lock;	/* first in struct kmem_cache_node */
-	} *n[MAX_NUMNODES] = {};
+	} *n = NULL;
 	unsigned long flags, mapped, freed, nodes = 0;
 	void *p[64];
 	int node, got = 0;
 
 	/* Without spinning, what is behind this lock cannot be had */
 	for (node = 0; node < nr_node_ids; node++)
-		if (c->s->per_node[node].node)
-			n[nodes++] = (void *)c->s->per_node[node].node;
+		if (c->s->per_node[node].node) {
+			n = (void *)c->s->per_node[node].node;
+			nodes++;
+		}
 	KUNIT_ASSERT_EQ(test, nodes, 1);
 
-	spin_lock_irqsave(&n[0]->list_lock, flags);
+	spin_lock_irqsave(&n->list_lock, flags);
 	p[got] = bpf_arena_cache_alloc_nolock(c, 0);
 	got += !!p[got];
 	p[got] = bpf_arena_cache_alloc_nolock(c, 0);
 	got += !!p[got];
 	mapped = counter(test, ARENA_SLABS_MAPPED);
-	spin_unlock_irqrestore(&n[0]->list_lock, flags);
+	spin_unlock_irqrestore(&n->list_lock, flags);
 	KUNIT_EXPECT_EQ(test, got, 2);
 	KUNIT_EXPECT_EQ(test, mapped, 2);
 
@@ -803,7 +806,8 @@ static int hoard(void *data)
 
 static void others_sheaves_are_drained(struct kunit *test)
 {
-	struct bpf_arena_cache *theirs = test_cache(test, 1024, 0), *mine = test_cache(test, PAGE_SIZE, 0);
+	struct bpf_arena_cache *theirs = test_cache(test, 1024, 0);
+	struct bpf_arena_cache *mine = test_cache(test, PAGE_SIZE, 0);
 	struct bpf_arena *arena = ctx_of(test)->arena;
 	struct task_struct *t;
 	int got = 0;
@@ -873,7 +877,8 @@ static void mapping_of_another_length(struct kunit *test)
 		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, c);
 		/* As after a fault and bpf_arena_free_pages() there */
 		arena_lock_sleepable(arena, &flags);
-		KUNIT_EXPECT_EQ(test, range_tree_set(&arena->rt, compute_pgoff(arena, behind), 1), 0);
+		KUNIT_EXPECT_EQ(test, 0,
+				range_tree_set(&arena->rt, compute_pgoff(arena, behind), 1));
 		raw_res_spin_unlock_irqrestore(&arena->spinlock, flags);
 		while (bpf_arena_cache_alloc(c, GFP_KERNEL))
 			got++;
@@ -943,14 +948,16 @@ static void free_pages_leaves_slabs_alone(struct kunit *test)
 
 	for (int deferred = 0; deferred < 2; deferred++) {
 		if (deferred) {
-			bpf_arena_free_pages_non_sleepable(map, (void *)TEST_USER_START, TEST_PAGES);
+			bpf_arena_free_pages_non_sleepable(map, (void *)TEST_USER_START,
+							   TEST_PAGES);
 			irq_work_sync(&ctx->arena->free_irq);
 			flush_work(&ctx->arena->free_work);
 		} else {
 			bpf_arena_free_pages(map, (void *)TEST_USER_START, TEST_PAGES);
 		}
 		for (int i = 0; i < ARRAY_SIZE(obj); i++) {
-			KUNIT_EXPECT_TRUE(test, is_filled(obj_kaddr(test, obj[i]), i + 1, PAGE_SIZE));
+			KUNIT_EXPECT_TRUE(test, is_filled(obj_kaddr(test, obj[i]), i + 1,
+							  PAGE_SIZE));
 			KUNIT_EXPECT_NULL(test, vmalloc_to_page(obj_kaddr(test, page[i])));
 		}
 		KUNIT_EXPECT_TRUE(test, is_filled(obj_kaddr(test, large), 0x77, 3 * PAGE_SIZE));
@@ -1052,7 +1059,8 @@ static void short_mapping_has_a_neighbour(struct kunit *test)
 						    PROT_READ | PROT_WRITE, MAP_ANONYMOUS |
 						    MAP_PRIVATE | MAP_FIXED_NOREPLACE, 0));
 	for (int i = 0; i < 32; i++)
-		KUNIT_ASSERT_EQ(test, put_user(i + 1ull, (u64 __user *)(behind + i * PAGE_SIZE)), 0);
+		KUNIT_ASSERT_EQ(test, 0,
+				put_user(i + 1ull, (u64 __user *)(behind + i * PAGE_SIZE)));
 
 	c = bpf_arena_cache_create(&arena->map, "kunit", PAGE_SIZE, 0, 0);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, c);
@@ -1271,6 +1279,7 @@ static struct kunit_suite slab_suite = {
 	.exit = slab_exit,
 	.test_cases = slab_cases,
 };
+
 kunit_test_suite(slab_suite);
 
 MODULE_DESCRIPTION("KUnit tests of slab caches in BPF arenas");

@@ -701,7 +701,7 @@ static void arenas_go_while_a_cpu_comes_and_goes(struct kunit *test)
 /* kernel/bpf/kmem_cache_iter.c; only BTF knows them */
 struct bpf_iter_kmem_cache {
 	__u64 __opaque[1];
-} __attribute__((aligned(8)));
+} __aligned(8);
 
 int bpf_iter_kmem_cache_new(struct bpf_iter_kmem_cache *it);
 struct kmem_cache *bpf_iter_kmem_cache_next(struct bpf_iter_kmem_cache *it);
@@ -968,7 +968,8 @@ static void small_arena_gives_all_again(struct kunit *test)
 
 	second_cpu(test);
 	for (int i = 0; i < SMALL_CLASSES; i++)
-		take_and_give(test, pages ?: pages_for_sheaves(class_size(i)), class_size(i), false);
+		take_and_give(test, pages ?: pages_for_sheaves(class_size(i)), class_size(i),
+			      false);
 }
 
 static void small_arena_without_sleeping(struct kunit *test)
@@ -1057,6 +1058,7 @@ static struct kunit_suite td_suite = {
 	.exit = td_exit,
 	.test_cases = td_cases,
 };
+
 kunit_test_suite(td_suite);
 
 MODULE_DESCRIPTION("KUnit tests of how slab caches in BPF arenas go");

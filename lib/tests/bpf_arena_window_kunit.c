@@ -626,6 +626,7 @@ static struct kunit_suite window_suite = {
 	.exit = window_exit,
 	.test_cases = window_cases,
 };
+
 kunit_test_suite(window_suite);
 
 MODULE_DESCRIPTION("KUnit tests of arena pages between two owners");
