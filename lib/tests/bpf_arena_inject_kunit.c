@@ -885,6 +885,7 @@ static void lock_of_ones_own(struct kunit *test)
  * By nobody: the lock looks taken, and its holder does not come back. It would have to
  * spin somewhere, and too many wait for each CPU.
  */
+#ifdef CONFIG_QUEUED_SPINLOCKS
 static void take_away_lock(struct kunit *test, struct bpf_arena *arena)
 {
 	KUNIT_ASSERT_TRUE(test, queued_spin_trylock(&arena->spinlock));
@@ -894,6 +895,14 @@ static void put_back_lock(struct bpf_arena *arena)
 {
 	queued_spin_unlock(&arena->spinlock);
 }
+#else
+static void take_away_lock(struct kunit *test, struct bpf_arena *arena)
+{
+	kunit_skip(test, "no queued spinlocks on this architecture");
+}
+
+static void put_back_lock(struct bpf_arena *arena) {}
+#endif
 
 #define LOCK_SLOW	"resilient_queued_spin_lock_slowpath"
 

@@ -751,6 +751,7 @@ static void shrink_by_drain(struct kmem_cache *s)
 	slab_arena_drain(s);
 }
 
+#if defined(CONFIG_MEMORY_HOTPLUG) && defined(CONFIG_NUMA)
 /* What offline_pages() does for the last memory of a node */
 static void shrink_by_memory_offline(struct kmem_cache *s)
 {
@@ -760,6 +761,7 @@ static void shrink_by_memory_offline(struct kmem_cache *s)
 	node_notify(NODE_REMOVING_LAST_MEMORY, &nn);
 	mem_hotplug_done();
 }
+#endif
 
 static const struct shrinker_kind {
 	const char *what;
