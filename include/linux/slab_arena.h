@@ -248,8 +248,6 @@ struct bpf_arena_cache {
 	struct list_head list;
 };
 
-#ifdef CONFIG_SLAB_BPF_ARENA
-
 /*
  * Looking for a test's stub takes a spinlock. That is nothing for hard irqs, and on
  * PREEMPT_RT, where it sleeps, nothing under one of ours.
@@ -259,6 +257,8 @@ do {										\
 	if (in_task() && (!IS_ENABLED(CONFIG_PREEMPT_RT) || preemptible()))	\
 		KUNIT_STATIC_STUB_REDIRECT(fn, __VA_ARGS__);			\
 } while (0)
+
+#ifdef CONFIG_SLAB_BPF_ARENA
 
 /*
  * Index and remainder of an offset in a page, by one multiplication with f = ceil(2^32 /
