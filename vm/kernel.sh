@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Configure and build the composed tree for one architecture, and print the path
-# of the image. The tree is not written to (O=).
+# of the image. The tree is not written to (O=). With OBJECTS= these targets of make are
+# built instead, in a folder of their own, and nothing is printed.
 #
-# Usage: [ARCH=x86_64|arm64] [FLAVOR=] vm/kernel.sh
+# Usage: [ARCH=x86_64|arm64] [FLAVOR=] [OBJECTS='mm/ kernel/bpf/'] vm/kernel.sh
 
 # shellcheck source=vm/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -32,7 +33,7 @@ fragments() {
 	else
 		say "without vm/config/arena_slab.config: there is no mm/Kconfig.patch yet"
 	fi
-	[ "$BUILD" = "$CACHE/build/$ARCH" ] || printf '%s\n' "flavor/$FLAVOR"
+	[ ! -f "$VM/config/flavor/$FLAVOR.config" ] || printf '%s\n' "flavor/$FLAVOR"
 	[ ! -f "$VM/config/flavor/$FLAVOR-$ARCH.config" ] || printf '%s\n' "flavor/$FLAVOR-$ARCH"
 }
 
@@ -126,11 +127,20 @@ if [ -f "$VM/config/flavor/$FLAVOR.make" ]; then
 	mapfile -t MAKE_VARIABLES < <(plain "$VM/config/flavor/$FLAVOR.make")
 fi
 
+OBJECTS=${OBJECTS:-}
+[ -z "$OBJECTS" ] || BUILD=$BUILD-some
+
 "$VM/setup.sh"
 ! command -v ccache >/dev/null || CCACHE='ccache '
 lock
 "$VM/tree.sh" compose
 whole "$BUILD"
 configure
+if [ -n "$OBJECTS" ]; then
+	OUT=$BUILD
+	read -ra OBJECTS <<<"$OBJECTS"
+	step "build objects ($NAME)" "objects-$NAME" filling "$BUILD" kmake -j"$JOBS" "${OBJECTS[@]}"
+	exit
+fi
 build
 printf '%s\n' "$IMAGE"

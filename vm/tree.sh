@@ -22,6 +22,8 @@
 # same way from those files only. Nothing comes back from it.
 #
 # Usage: [FLAVOR=] [FORCE=1] vm/tree.sh compose|refresh|path
+#	 vm/tree.sh stage DIR	our files as they are in the tree, and only these, to DIR;
+#				prints a line for each: P (patch) or N (new file), the path
 
 # shellcheck source=vm/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -332,6 +334,19 @@ compose() {
 	[ "$changed" = 0 ] || say "tree: $changed files changed (${#want[@]} of ours)"
 }
 
+stage() {
+	local path
+
+	PRISTINE=$("$VM/source.sh")
+	plan
+	for path in "${!kind[@]}"; do
+		printf '%s %s\n' "${kind[$path]}" "$path"
+	done
+	rm -rf "$1"
+	mv "$STAGE/new" "$1"
+	rm -rf "$STAGE"
+}
+
 # The text on top of a patch.
 header() {
 	if [ -f "$REPO/$1.patch" ]; then
@@ -443,7 +458,12 @@ compose | refresh)
 	lock
 	"$1"
 	;;
+stage)
+	[ -n "${2:-}" ] || die -2 "usage: vm/tree.sh stage DIR"
+	lock
+	stage "$2"
+	;;
 *)
-	die -2 "usage: vm/tree.sh compose|refresh|path"
+	die -2 "usage: vm/tree.sh compose|refresh|path|stage DIR"
 	;;
 esac
