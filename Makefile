@@ -8,11 +8,11 @@ else
 ARCHES := x86_64 arm64
 endif
 ARCH ?= x86_64
-export ARCH ARCHES BENCH_ARGS BENCH_BASE FLAVOR FORCE CMD DIR DURATION HOST_DIR MEM PARALLEL REPLAY SEED SMP TIMEOUT SUITE LINUX_VERSION LINUX_SUITE LINUX_SRC REBASE
+export ARCH ARCHES BENCH_ARGS BENCH_BASE FLAVOR FORCE CMD DIR DURATION HOST_DIR MEM PARALLEL REPLAY SEED SMP TIMEOUT SUITE LINUX_VERSION LINUX_SUITE LINUX_SRC SERIES_TREE REBASE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help check run test matrix base bench kunit selftest selftest-upstream torture fuzz coverage models docs program vm tree refresh rebase kernel tools source setup lint clean distclean
+.PHONY: help check run test matrix base bench kunit selftest selftest-upstream torture fuzz coverage models docs program series vm tree refresh rebase kernel tools source setup lint clean distclean
 
 help: ## this text
 	@echo 'The two that matter:'
@@ -89,6 +89,9 @@ endif
 
 program: kernel tools ## build the programs in DIR (NAME.bpf.c, NAME.c) for this kernel, in DIR
 	@vm/program.sh "$$DIR"
+
+series: setup ## mails for upstream in the cache's series/patches, tried on the pristine kernel or SERIES_TREE=path
+	@vm/series.sh am $${SERIES_TREE:+"$$SERIES_TREE"}
 
 vm: kernel tools ## a shell in the VM, or CMD='...'
 	@if [ -n "$$CMD" ]; then exec vm/boot.sh -c "$$CMD"; else exec vm/boot.sh; fi

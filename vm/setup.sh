@@ -19,6 +19,7 @@ PACKAGES=(
 	python3						# kunit.py
 	spin						# the models
 	python3-sphinx python3-yaml			# the documents
+	git						# the series
 	ccache rsync xz-utils zstd util-linux
 	debian-archive-keyring				# the kernel source's signature
 )
