@@ -12,7 +12,7 @@ export ARCH ARCHES BENCH_ARGS BENCH_BASE FLAVOR FORCE CMD DIR DURATION HOST_DIR 
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help check run test matrix base bench kunit selftest selftest-upstream torture fuzz coverage models docs program series vm tree refresh rebase kernel tools source setup lint clean distclean
+.PHONY: help check run test matrix base bench kunit selftest selftest-upstream torture fuzz coverage models docs program series series-build series-test vm tree refresh rebase kernel tools source setup lint clean distclean
 
 help: ## this text
 	@echo 'The two that matter:'
@@ -92,6 +92,12 @@ program: kernel tools ## build the programs in DIR (NAME.bpf.c, NAME.c) for this
 
 series: setup ## mails for upstream in the cache's series/patches, tried on the pristine kernel or SERIES_TREE=path
 	@vm/series.sh am $${SERIES_TREE:+"$$SERIES_TREE"}
+
+series-build: setup ## each step of it compiles, with the option and without it (both, or ARCH) [STEPS=8-12]
+	@vm/series_test.sh -b $(STEPS:%=-s %) $(ARCHES)
+
+series-test: setup ## each step of it: the kernel, and the tests there are by then (both, or ARCH) [STEPS=8-12]
+	@vm/series_test.sh $(STEPS:%=-s %) $(ARCHES)
 
 vm: kernel tools ## a shell in the VM, or CMD='...'
 	@if [ -n "$$CMD" ]; then exec vm/boot.sh -c "$$CMD"; else exec vm/boot.sh; fi

@@ -23,7 +23,7 @@ if [ "${1:-}" = all ]; then
 	find "$CACHE" -mindepth 1 -maxdepth 1 ! -name lock -exec rm -rf {} +
 	say "removed: $(shown "$CACHE/")*"
 else
-	rm -rf "$CACHE/build" "$CACHE/tools" "$CACHE/logs" "$CACHE/docs" "$CACHE"/tree-*
+	rm -rf "$CACHE/build" "$CACHE/tools" "$CACHE/logs" "$CACHE/docs" "$CACHE"/tree-* "$CACHE/series-test"
 	# Commits of the series may have been edited, and be nowhere else
 	[ ! -d "$CACHE/series" ] || find "$CACHE/series" -mindepth 1 -maxdepth 1 ! -name git -exec rm -rf {} +
 	say "removed: build, tools, logs, docs, the trees of flavours, the series (in the cache folder)"
