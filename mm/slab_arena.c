@@ -293,6 +293,17 @@ void slab_arena_release(struct kmem_cache *s, struct slab *slab)
 	bpf_arena_slab_unmap(as);
 }
 
+/* The thread of this CPU that irq_works run in, on PREEMPT_RT; never gone to, only compared */
+static DEFINE_PER_CPU(struct task_struct *, irq_work_thread);
+
+/* Is this where irq_works run, or, more than was asked, some other hard irq? */
+static bool in_irq_work(void)
+{
+	if (IS_ENABLED(CONFIG_PREEMPT_RT) && raw_cpu_read(irq_work_thread) == current)
+		return true;
+	return in_hardirq();
+}
+
 /* Give a freed object, whose state is ours, to the irq_work of its cache */
 static void slab_arena_defer(struct arena_slab *as, unsigned int idx)
 {
@@ -313,7 +324,7 @@ static void slab_arena_defer(struct arena_slab *as, unsigned int idx)
 	} while (!atomic_try_cmpxchg(&as->defer_head, &head, idx));
 
 	if (head == ARENA_OBJ_END && arena_list_add(as->pgoff, &as->next, &c->deferred)) {
-		if (in_hardirq())
+		if (in_irq_work())
 			WRITE_ONCE(c->deferred_in_irq, true);
 		irq_work_queue(&c->deferred_irq);
 	}
@@ -352,15 +363,17 @@ static noinline void slab_arena_return_deferred(struct bpf_arena_cache *c)
  * irq_work of a cache. A program that is called by what is done here can defer another
  * free for each one that is returned, and so have this run again and again, for as long
  * as it likes: in hard irq, or, on PREEMPT_RT, in a thread that goes before all ordinary
- * ones. So what was deferred in a hard irq, such as this one, is a worker's, who waits
- * his turn like others.
+ * ones. So what was deferred in such a place is a worker's, who waits his turn like
+ * others. What a loop in a task defers comes back at once.
  */
 void slab_arena_deferred_irq(struct irq_work *work)
 {
 	struct bpf_arena_cache *c = container_of(work, struct bpf_arena_cache, deferred_irq);
 
+	if (IS_ENABLED(CONFIG_PREEMPT_RT))
+		this_cpu_write(irq_work_thread, current);
 	/* Set before the irq_work is queued. If two pushes meet, both are the worker's */
-	if (IS_ENABLED(CONFIG_PREEMPT_RT) || READ_ONCE(c->deferred_in_irq)) {
+	if (READ_ONCE(c->deferred_in_irq)) {
 		WRITE_ONCE(c->deferred_in_irq, false);
 		queue_work(system_dfl_wq, &c->deferred_work);
 	} else {
