@@ -50,12 +50,11 @@ why() {
 # for all that are at another line
 hunks() {
 	local nr verdict at rest nrs=() low high by
-	local like='^Hunk #([0-9]+) (FAILED|ignored|succeeded) at ([0-9]+)(.*)\.$'
+	local like='^Hunk #([0-9]+) (FAILED|succeeded) at ([0-9]+)(.*)\.$'
 
 	while read -r nr verdict at rest; do
 		case $verdict,$rest in
 		FAILED,*) printf 'hunk %d fails at line %d; %s\n' "$nr" "$at" "$(why "$nr" "$1" "$2")" ;;
-		ignored,*) printf 'hunk %d is passed over: what it or an earlier one does is there already\n' "$nr" ;;
 		*fuzz*) printf 'hunk %d fits line %d %s\n' "$nr" "$at" "$rest" ;;
 		*)
 			by=${rest#*offset }
@@ -67,6 +66,8 @@ hunks() {
 			;;
 		esac
 	done < <(sed -nE "s/$like/\\1 \\2 \\3 \\4/p" "$STAGE/patch.log")
+	! grep -q 'previously applied' "$STAGE/patch.log" ||
+		printf 'what its first hunk does is there already, so patch passes over all of it\n'
 	[ ${#nrs[@]} = 0 ] || printf 'at other lines, by %+d to %+d: hunks %s\n' "$low" "$high" "${nrs[*]}"
 }
 
@@ -74,7 +75,8 @@ hunks() {
 merge() {
 	local rc=0
 
-	diff3 -m -L ours -L "${BASEVER##*/}" -L "${NEWVER##*/}" "$1" "$2" "$3" >"$4" || rc=$?
+	# -E: what both have changed in the same way is no conflict
+	diff3 -m -E -L ours -L "${BASEVER##*/}" -L "${NEWVER##*/}" "$1" "$2" "$3" >"$4" || rc=$?
 	[ "$rc" -le 1 ] || die "cannot merge ${4#"$STAGE/new/"}"
 	grep -c '^<<<<<<< ' "$4" || true
 }
@@ -83,14 +85,19 @@ tell() {
 	printf '%s: %s\n' "$1" "$2"
 }
 
-# There is no such file: where may it be?
+# gone PATCH TARGET: there is no such file; where may it be?
 gone() {
-	local path=${1%.patch} found
+	local path=${1%.patch} found=()
 
-	found=$(cd "$NEWVER" && find "${DIRS[@]}" -path "*${path#*/}" -type f -printf '%p ' 2>/dev/null) || true
-	tell "$1" "there is no $path${found:+, but $found}"
-	cp "$REPO/$1" "$STAGE/gone/${path//\//_}.rej"
 	failed=$((failed + 1))
+	if [ "$2" = /dev/null ]; then
+		tell "$1" "$path is gone there, too: remove the patch"
+		return
+	fi
+	mapfile -t found < <(cd "$NEWVER" && find "${DIRS[@]}" -name "${path##*/}" -type f 2>/dev/null)
+	[ ${#found[@]} -le 3 ] || found=()
+	tell "$1" "there is no $path${found[*]:+, but ${found[*]}}: move the patch, or remove it"
+	cp "$REPO/$1" "$STAGE/gone/${path//\//_}.rej"
 }
 
 try_patch() {
@@ -100,7 +107,7 @@ try_patch() {
 	out=$STAGE/new/$path
 	target=$(target "$patch" "$path")
 	patched 0 "$patch" "$BASEVER/$path" "$ours" || die "$patch does not apply to ${BASEVER##*/}, for which it is"
-	[ -f "$NEWVER/$path" ] || { gone "$patch"; return; }
+	[ -f "$NEWVER/$path" ] || { gone "$patch" "$target"; return; }
 	if patched 2 "$patch" "$NEWVER/$path" "$out" && ! grep -q ' with fuzz ' "$STAGE/patch.log"; then
 		said=$(hunks "$patch" "$NEWVER/$path")
 		if [ -n "$said" ]; then
@@ -110,7 +117,7 @@ try_patch() {
 			good=$((good + 1))
 		fi
 	else
-		hunks "$patch" "$NEWVER/$path" | sed "s|^|$patch: |"
+		[ "$target" = /dev/null ] || hunks "$patch" "$NEWVER/$path" | sed "s|^|$patch: |"
 		failed=$((failed + 1))
 		merged[$path]=1
 		if [ "$target" = /dev/null ]; then
@@ -118,7 +125,11 @@ try_patch() {
 			: >"$out"
 		else
 			conflicts=$(merge "$ours" "$BASEVER/$path" "$NEWVER/$path" "$out")
-			tell "$patch" "merged, with $conflicts conflicts$(grep -n '^<<<<<<< ' "$out" | cut -d : -f 1 | sed 's/^/ line /' | tr '\n' ',' | sed 's/^ /: /; s/,$//')"
+			if cmp -s "$out" "$NEWVER/$path"; then
+				tell "$patch" "all of it is there already: make refresh removes it"
+			else
+				tell "$patch" "merged, with $conflicts conflicts$(grep -n '^<<<<<<< ' "$out" | cut -d : -f 1 | sed 's/^/ line /' | tr '\n' ',' | sed 's/^ /: /; s/,$//')"
+			fi
 		fi
 	fi
 	kind[$path]=P
