@@ -516,7 +516,12 @@ check_bloat() {
 		make_setup "$TREE" "$conf" "$arch" gcc
 		configure "$conf" allnoconfig
 		try "bloat-$arch" env ARCH="$arch" FLAVOR=off "$VM/objects.sh" -c "$conf/.config" mm/ kernel/bpf/
-		sed -nE 's/^([^ ]+\.o) \(.*\): (not as in the base.*)/\1: \2/p' "$STEP_LOG" >"$out"
+		# A line for each function or table of another size, or one for the object
+		awk 'function flush() { if (o && !n) print o ": other bytes, of the same size" }
+			/^[^ ]+\.o \(.*\): not as in the base/ { flush(); o = $1; n = 0 }
+			/only one of them has it$/ { print o ": only one of them has it"; n = 1 }
+			o && NF == 4 && $4 ~ /^[-+][0-9]+$/ && $2 ~ /^[-0-9]+$/ { print o ": " $1 " " $4; n++ }
+			END { flush() }' "$STEP_LOG" >"$out"
 		[ ! -s "$out" ] || rc=0
 		verdict "$arch, $(tail -n 1 "$STEP_LOG") of mm/ and kernel/bpf/" "$out" "$rc" "$STEP_LOG"
 	done
