@@ -369,7 +369,7 @@ static void page_is_freed_under_a_fault(struct kunit *test)
 	/* A neighbour's PTE, for the page table that the fault needs */
 	KUNIT_ASSERT_EQ(test, put_user(1, (u64 __user *)addr), 0);
 	KUNIT_ASSERT_PTR_EQ(test, at, bpf_arena_alloc_pages_sleepable(ctx->map, at, 1,
-								       NUMA_NO_NODE, 0));
+								      NUMA_NO_NODE, 0));
 	mmap_read_lock(mm);
 	{
 		struct vm_fault vmf = {
