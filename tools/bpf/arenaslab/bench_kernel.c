@@ -68,15 +68,15 @@ static int read_answer(int fd, struct outcome *o)
 		return -errno;
 	buf[sum] = '\0';
 	for (char *line = strtok_r(buf, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-		if (sscanf(line, "loaded_ns %llu", &n) == 1)
+		if (sscanf(line, "loaded_ns %llu", &n) == 1) {
 			o->created_ns = n;
-		else if (sscanf(line, "memory %llu", &n) == 1)
+		} else if (sscanf(line, "memory %llu", &n) == 1) {
 			o->memory = n;
-		else if (sscanf(line, "pages %llu", &n) == 1)
+		} else if (sscanf(line, "pages %llu", &n) == 1) {
 			o->gone = n;
-		else if (sscanf(line, "exact %llu", &n) == 1)
+		} else if (sscanf(line, "exact %llu", &n) == 1) {
 			o->exact = n;
-		else if (sscanf(line, "round %*u ops %*u ns %llu failed %llu", &ns, &failed) == 2 &&
+		} else if (sscanf(line, "round %*u ops %*u ns %llu failed %llu", &ns, &failed) == 2 &&
 			 o->rounds < MAX_ROUNDS) {
 			o->ns[o->rounds++] = ns;
 			o->failed += failed;

@@ -192,7 +192,8 @@ static bool check_rest(void)
 	bool ok = true;
 
 	if (!WAIT_SLOW(30, opt.slow, fuzz_count_caches() <= caches_before))
-		ok = wrong("%d caches of arenas are left behind", fuzz_count_caches() - caches_before);
+		ok = wrong("%d caches of arenas are left behind",
+			   fuzz_count_caches() - caches_before);
 	if (*group) {
 		if (!WAIT_SLOW(30, opt.slow, charge_is_gone(&rest)))
 			ok = wrong("%lld bytes are still charged to the group", rest);
@@ -382,8 +383,8 @@ static int run(void)
 	for (int i = 0; i < FUZZ_NR_CTX; i++)
 		say("%10llu operations: %s\n", shared->done[i], fuzz_ctx_name(i));
 	say("%llu sequences in %lu sessions, %llu operations, %llu mutants, %llu answers that "
-	    "were new, %llu arenas with leaks\nseed %lu\nPASS\n", shared->progress, nr - opt.session + 1,
-	    shared->ops, shared->mutants, shared->news, shared->leaks, opt.seed);
+	    "were new, %llu arenas with leaks\nseed %lu\nPASS\n", shared->progress,
+	    nr - opt.session + 1, shared->ops, shared->mutants, shared->news, shared->leaks, opt.seed);
 	return finish_output();
 }
 

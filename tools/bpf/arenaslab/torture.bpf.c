@@ -961,7 +961,8 @@ int BPF_PROG(on_claim, struct arena_slab *as, unsigned int offset)
 	u64 end;
 	u32 i;
 
-	if (phase != PHASE_HOLDS || !is_racer() || raced_size != PAGE_SIZE || !hold(HOLD_FREE, 20000000))
+	if (phase != PHASE_HOLDS || !is_racer() || raced_size != PAGE_SIZE ||
+	    !hold(HOLD_FREE, 20000000))
 		return 0;
 	/* The metadata goes after the page, and has another use soon */
 	end = bpf_ktime_get_ns() + 30000000;

@@ -356,7 +356,8 @@ static int run(void)
 	body_in = make_groups();
 
 	start_child("body", body, body_in);
-	if (!WAIT_FOR(HANG_SECONDS, shared->running || shared->nr_blames || (reap() && !children[0].pid))) {
+	if (!WAIT_FOR(HANG_SECONDS, shared->running || shared->nr_blames ||
+		      (reap() && !children[0].pid))) {
 		blame("the programs were not loaded within %lu s", HANG_SECONDS * opt.slow);
 	} else if (shared->running) {
 		if (!opt.without[PART_KILL] && body_in)

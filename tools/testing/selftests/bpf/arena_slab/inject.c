@@ -214,7 +214,8 @@ static bool is_ours(const char *name)
 
 /* What pages are asked for with, and our program: who asked is the first that is neither */
 static const char * const page_allocator[] = {
-	"bpf_prog_", "bpf_trace_run", "__traceiter_", "alloc_pages", "__alloc_pages", "alloc_frozen_pages", "__alloc_frozen_pages",
+	"bpf_prog_", "bpf_trace_run", "__traceiter_", "alloc_pages", "__alloc_pages",
+	"alloc_frozen_pages", "__alloc_frozen_pages",
 	"___alloc_pages",
 };
 
@@ -354,8 +355,8 @@ static int check_ledger(const char *op)
 		__u64 misses = ledger_misses() - misses_before;
 
 		left = first_entry(false);
-		printf("# %s: what %s allocated is still there, %u of ours, %llu frees missed\n", op,
-		       left ?: "somebody", nr_entries, misses);
+		printf("# %s: what %s allocated is still there, %u of ours, %llu frees missed\n",
+		       op, left ?: "somebody", nr_entries, misses);
 		/* Each free that was missed leaves one behind at most: then it cannot say */
 		return nr_entries <= misses ? AGAIN : FAIL("%s leaks", op);
 	}
