@@ -35,7 +35,7 @@ bool slab_arena_attach(struct kmem_cache *s, struct slab *slab, gfp_t gfp, bool 
 void slab_arena_release(struct kmem_cache *s, struct slab *slab);
 void slab_arena_keep(struct kmem_cache *s, struct slab *slab);
 
-/* mm/slub.c, for mm/slab_arena.c */
+/* mm/slub.c and mm/slub_arena.c, for mm/slab_arena.c */
 void *kmem_cache_alloc_nolock(struct kmem_cache *s, gfp_t gfp);
 void *kmem_cache_alloc_arena(struct kmem_cache *s, gfp_t gfp);
 void *kmem_cache_alloc_arena_node(struct kmem_cache *s, gfp_t gfp, int node);

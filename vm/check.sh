@@ -82,7 +82,7 @@ new_sources() {
 # objects KIND ARCH: the objects that are made of them
 objects() {
 	ours "$1" | grep -E "^(arch/$2|kernel|lib|mm)/.*\.c\$" |
-		sed -E 's,^kernel/sched/.*,kernel/sched/build_policy.c,; s,c$,o,' | sort -u
+		sed -E 's,^kernel/sched/.*,kernel/sched/build_policy.c,; s,^mm/slub_arena,mm/slub,; s,c$,o,' | sort -u
 }
 
 # --- Findings
