@@ -293,7 +293,7 @@ void slab_arena_release(struct kmem_cache *s, struct slab *slab)
 	bpf_arena_slab_unmap(as);
 }
 
-/* The thread of this CPU that irq_works run in, on PREEMPT_RT; never gone to, only compared */
+/* The thread of this CPU that irq_works run in, on PREEMPT_RT; compared, never followed */
 static DEFINE_PER_CPU(struct task_struct *, irq_work_thread);
 
 /* Is this where irq_works run, or, more than was asked, some other hard irq? */
@@ -372,18 +372,20 @@ void slab_arena_deferred_irq(struct irq_work *work)
 
 	if (IS_ENABLED(CONFIG_PREEMPT_RT))
 		this_cpu_write(irq_work_thread, current);
-	/* Set before the irq_work is queued. If two pushes meet, both are the worker's */
-	if (READ_ONCE(c->deferred_in_irq)) {
-		WRITE_ONCE(c->deferred_in_irq, false);
+	/* Set before the irq_work is queued; until the worker runs all that comes is his */
+	if (READ_ONCE(c->deferred_in_irq))
 		queue_work(system_dfl_wq, &c->deferred_work);
-	} else {
+	else
 		slab_arena_return_deferred(c);
-	}
 }
 
 void slab_arena_deferred_work(struct work_struct *work)
 {
-	slab_arena_return_deferred(container_of(work, struct bpf_arena_cache, deferred_work));
+	struct bpf_arena_cache *c = container_of(work, struct bpf_arena_cache, deferred_work);
+
+	/* Whoever sets it from here on queues the irq_work, and that queues us again */
+	WRITE_ONCE(c->deferred_in_irq, false);
+	slab_arena_return_deferred(c);
 }
 
 /*
