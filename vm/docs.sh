@@ -57,7 +57,8 @@ covered() {
 
 # What of our new files the entry does not cover, and what of it covers none
 maintained() {
-	local patterns path pattern
+	local patterns path pattern found
+	declare -A used=()
 
 	mapfile -t patterns < <(sed -nE "/^$ENTRY\$/,/^\$/s/^F:\t//p" "$TREE/MAINTAINERS")
 	[ ${#patterns[@]} -gt 0 ] || {
@@ -65,16 +66,14 @@ maintained() {
 		return
 	}
 	for path in "${NEW_FILES[@]}"; do
+		found=
 		for pattern in "${patterns[@]}"; do
-			! covered "$pattern" "$path" || continue 2
+			! covered "$pattern" "$path" || found=1 used[$pattern]=1
 		done
-		printf 'MAINTAINERS: no F: line for %s\n' "$path"
+		[ -n "$found" ] || printf 'MAINTAINERS: no F: line for %s\n' "$path"
 	done
 	for pattern in "${patterns[@]}"; do
-		for path in "${NEW_FILES[@]}"; do
-			! covered "$pattern" "$path" || continue 2
-		done
-		printf 'MAINTAINERS: F: %s matches no file of ours\n' "$pattern"
+		[ -n "${used[$pattern]:-}" ] || printf 'MAINTAINERS: F: %s matches no file of ours\n' "$pattern"
 	done
 }
 

@@ -133,12 +133,7 @@ try_patch() {
 		fi
 	fi
 	kind[$path]=P
-	if [ "$target" = /dev/null ]; then
-		[ ! -s "$out" ] || die "$patch deletes $path, but not all of it"
-		rm -f "$out"
-	else
-		chmod --reference="$NEWVER/$path" "$out"
-	fi
+	finish "$target" "$patch" "$path" "$NEWVER"
 }
 
 try_new() {

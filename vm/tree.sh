@@ -131,6 +131,18 @@ patched() {
 	fi
 }
 
+# finish TARGET PATCH PATH ROOT: PATH in the stage has the mode of that in ROOT, or is gone.
+finish() {
+	local out=$STAGE/new/$3
+
+	if [ "$1" = /dev/null ]; then
+		[ ! -s "$out" ] || die "$2 deletes $3, but not all of it"
+		rm -f "$out"
+	else
+		chmod --reference="$4/$3" "$out"
+	fi
+}
+
 # apply PATCH PATH: PATH as patched goes to the stage. Sets nothing, dies alone.
 apply() {
 	local patch=$1 path=$2 out=$STAGE/new/$2 log=$STAGE/patch.log target hunk
@@ -141,12 +153,7 @@ apply() {
 		hunk=$(sed -nE 's/^Hunk #([0-9]+) (FAILED|ignored) at ([0-9]+).*/hunk #\1 at line \3/p' "$log" | head -n 1)
 		die "$patch does not apply to ${PRISTINE##*/}: ${hunk:-$(tail -n 1 "$log")} is rejected"
 	fi
-	if [ "$target" = /dev/null ]; then
-		[ ! -s "$out" ] || die "$patch deletes $path, but not all of it"
-		rm -f "$out"
-	else
-		chmod --reference="$PRISTINE/$path" "$out"
-	fi
+	finish "$target" "$patch" "$path" "$PRISTINE"
 }
 
 # What the tree is to be: fills want, src and kind, and the stage.

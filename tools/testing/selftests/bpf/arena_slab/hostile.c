@@ -183,21 +183,33 @@ static int check_inside(struct context (*contexts)[NR_CPUS])
 	return err;
 }
 
-static int inside_with(struct bpf_object *obj, struct bpf_link **links)
+static int attach_all(struct bpf_object *obj, struct bpf_link **links, const char *const *progs,
+		      int nr)
 {
-	bool stop = false;
-	pthread_t t;
-	int err = 0;
+	for (int i = 0; i < nr; i++) {
+		struct bpf_program *p = bpf_object__find_program_by_name(obj, progs[i]);
 
-	for (int i = 0; i < NR_INSIDES; i++) {
-		struct bpf_program *p = bpf_object__find_program_by_name(obj, insides[i].prog);
-
+		/* Not what load_inside() left out */
 		if (!bpf_program__autoload(p))
 			continue;
 		links[i] = bpf_program__attach(p);
 		if (!links[i])
-			return FAIL("%s cannot be attached: %s", insides[i].prog, strerror(errno));
+			return FAIL("%s cannot be attached: %s", progs[i], strerror(errno));
 	}
+	return 0;
+}
+
+static int inside_with(struct bpf_object *obj, struct bpf_link **links)
+{
+	const char *progs[NR_INSIDES];
+	bool stop = false;
+	pthread_t t;
+	int err = 0;
+
+	for (int i = 0; i < NR_INSIDES; i++)
+		progs[i] = insides[i].prog;
+	if (attach_all(obj, links, progs, NR_INSIDES))
+		return 1;
 	CHECK_EQ(pthread_create(&t, NULL, nuisance_thread, &stop), 0);
 	for (int i = 0; i < 30 && !err; i++) {
 		err = run_prog(obj, "work");
@@ -276,11 +288,8 @@ static int nested_with(struct bpf_object *obj, struct bpf_link **links)
 	static char buf[4096];
 	struct arena_counters c;
 
-	for (int i = 0; i < (int)ARRAY_SIZE(progs); i++) {
-		links[i] = bpf_program__attach(bpf_object__find_program_by_name(obj, progs[i]));
-		if (!links[i])
-			return FAIL("%s cannot be attached: %s", progs[i], strerror(errno));
-	}
+	if (attach_all(obj, links, progs, ARRAY_SIZE(progs)))
+		return 1;
 	CHECK_EQ(run_prog(obj, "nest"), 0);
 	printf("# %llu bad frees, up to %llu on top of each other\n", VAR(obj, __u64, "bad_frees"),
 	       VAR(obj, __u64, "deepest"));
@@ -335,11 +344,8 @@ static int storm_with(struct bpf_object *obj, struct bpf_link **links)
 	static const char *const progs[] = { "storm", "storm_begins" };
 	__u64 runs;
 
-	for (int i = 0; i < (int)ARRAY_SIZE(progs); i++) {
-		links[i] = bpf_program__attach(bpf_object__find_program_by_name(obj, progs[i]));
-		if (!links[i])
-			return FAIL("%s cannot be attached: %s", progs[i], strerror(errno));
-	}
+	if (attach_all(obj, links, progs, ARRAY_SIZE(progs)))
+		return 1;
 	VAR(obj, __u32, "storm_size") = PAGE / 2;
 	__atomic_store_n(&VAR(obj, __u64, "storm_max"), STORM_MAX, __ATOMIC_RELEASE);
 	__atomic_store_n(&VAR(obj, __u32, "storm_pid"), (__u32)gettid(), __ATOMIC_RELEASE);
