@@ -124,7 +124,7 @@ setup: ## install the packages that are missing
 	@vm/setup.sh
 
 lint: ## shellcheck on the harness
-	@command -v shellcheck >/dev/null || { echo 'error: lint needs shellcheck (apt-get install shellcheck)' >&2; exit 1; }
+	@command -v shellcheck >/dev/null || vm/setup.sh shellcheck
 	@shellcheck vm/*.sh vm/init .ci/run tools/bpf/arenaslab/tests/check.sh tools/bpf/arenaslab/arenaslab.bash
 
 check: ## what maintainers run: checkpatch, sparse, W=1, coccicheck ... (both, or ARCH) [CHECKS='sparse ...']

@@ -113,7 +113,12 @@ our_console() {
 		cat "$CONSOLE"
 		return
 	fi
-	nm "$BUILD"/kernel/bpf/arena*.o "$BUILD"/mm/slab_arena.o 2>/dev/null |
+	{
+		nm "$BUILD"/kernel/bpf/arena*.o "$BUILD"/mm/slab_arena.o 2>/dev/null
+		# mm/slub.o has these beside those of the base
+		grep -oE '^([a-z].*[ *])?[a-z_]+\(' "$TREE/mm/slub_arena.c" 2>/dev/null |
+			sed -E 's/(.*[ *])?([a-z_]+)\($/- t \2/'
+	} |
 		awk '
 			NR == FNR { if ($2 ~ /^[tT]$/) ours[$3]; next }
 			/BUG: KCSAN: / { inside = 1; mine = 0; report = ""; frames = 0 }

@@ -45,7 +45,7 @@ done
 
 # need COMMAND PACKAGE
 need() {
-	command -v "$1" >/dev/null ||
+	command -v "$1" >/dev/null || "$VM/setup.sh" "$2" ||
 		die "the check $NOW needs $1 (apt-get install $2)"
 }
 

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Install what is missing: asks dpkg first, and apt only for what is not there.
+# Install what is missing of what the builds, the VMs and their tests need, or of the
+# packages that are named: asks dpkg first, and apt only for what is not there.
 #
-# Usage: vm/setup.sh
+# Usage: vm/setup.sh [PACKAGE]...
 
 # shellcheck source=vm/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -23,6 +24,7 @@ PACKAGES=(
 	ccache rsync xz-utils zstd util-linux
 	debian-archive-keyring				# the kernel source's signature
 )
+[ $# = 0 ] || PACKAGES=("$@")
 
 [ -z "${ARENA_SLAB_SETUP:-}" ] || exit 0
 command -v dpkg-query >/dev/null && command -v apt-get >/dev/null ||
