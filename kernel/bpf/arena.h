@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What kernel/bpf/arena.c and kernel/bpf/arena_slab.c share.
+ * What the arena's files in kernel/bpf/ share.
  *
  * Lock order in an arena:
  *
@@ -274,6 +274,26 @@ struct arena_slabs {
 	struct list_head all;
 };
 
+static inline struct arena_slabs *arena_slabs(struct bpf_arena *arena)
+{
+	/* Pairs with the release in arena_slabs_create() */
+	return smp_load_acquire(&arena->slabs);
+}
+
+static inline unsigned long *arena_slots_ptr(struct arena_slabs *sl, u32 pgoff)
+{
+	return pgoff < sl->slots->nr_pages ? arena_slot_ptr(sl->slots, pgoff) : NULL;
+}
+
+static inline void arena_count(struct arena_slabs *sl, unsigned int nr)
+{
+	atomic_long_inc(&sl->counters[nr]);
+}
+
+extern struct list_head arena_slabs_all;
+/* Protects arena_slabs_all and the making of bpf_arena.slabs */
+extern struct mutex arena_slabs_mutex;
+
 unsigned long arena_slot(struct bpf_arena *arena, u32 pgoff);
 u32 arena_next_free_slot(struct bpf_arena *arena, u32 pgoff, u32 end, u32 *next);
 int arena_range_release(struct bpf_arena *arena, u32 pgoff, u32 page_cnt);
@@ -282,8 +302,15 @@ void arena_slots_set_large(struct bpf_arena *arena, u32 pgoff, u32 page_cnt);
 bool arena_slab_access_ok(struct bpf_arena *arena, u32 pgoff);
 void arena_slabs_destroy(struct bpf_arena *arena);
 void arena_slabs_free(struct bpf_arena *arena);
+
+/* kernel/bpf/arena_report.c */
+int arena_cache_refuse(struct bpf_arena_cache *c, unsigned long offset, unsigned long slot,
+		       u16 old);
+void arena_refuse_object(struct bpf_arena *arena, struct bpf_prog_aux *aux, void *ptr,
+			 unsigned long slot, u16 old);
 u64 arena_slabs_mem_usage(struct bpf_arena *arena);
 void arena_show_fdinfo(const struct bpf_map *map, struct seq_file *m);
+
 #if IS_ENABLED(CONFIG_KUNIT)
 /* The steps of a slab's way in that tests let fail on purpose */
 int arena_charge_page(struct obj_cgroup *objcg, gfp_t gfp);
