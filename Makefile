@@ -12,7 +12,7 @@ export ARCH ARCHES BENCH_ARGS BENCH_BASE FLAVOR FORCE CMD DIR DURATION HOST_DIR 
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help check run test matrix base bench kunit selftest selftest-upstream torture fuzz coverage models docs program series series-build series-test vm tree refresh rebase kernel tools source setup lint clean distclean
+.PHONY: help check run test matrix base bench profile kunit selftest selftest-upstream torture fuzz coverage models docs program series series-build series-test vm tree refresh rebase kernel tools source setup lint clean distclean
 
 help: ## this text
 	@echo 'The two that matter:'
@@ -55,6 +55,10 @@ base: ## the tests of vm/base.list fail on the kernel without our patches (both,
 
 bench: ## instructions and memory of a pair, by all allocators (both, or ARCH; BENCH_BASE=1: and without us)
 	@vm/bench.sh $(ARCHES)
+
+profile: FLAVOR := bench
+profile: kernel tools ## where the instructions of a pair go, by function [PEERS='arena_cache bpf:arena_alloc'] [SIZE=64]
+	@vm/profile.sh $(SIZE:%=-s %) $(PEERS)
 
 kunit: kernel tools ## the unit tests, by the kernel's own parser
 	@vm/kunit.sh

@@ -2,7 +2,8 @@
 /*
  * What the arena's files in kernel/bpf/ share.
  *
- * Lock order in an arena:
+ * Lock order in an arena, below arena_slabs_mutex, which is for the list of all that have
+ * slab caches, and for the first cache of one:
  *
  *	1.  arena_slabs->lock (mutex): the list of caches and size classes
  *	2.  slab_mutex and below, by creating and destroying caches

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Count the instructions from one call of a function to the next, by function.
+
+Run by gdb (vm/profile.sh), which is attached to a VM of one CPU. QEMU's single step
+leaves interrupts and timers alone.
+
+Environment: ENTRY, the function; SKIP, how many calls to let go first; START, a function
+behind whose first call to begin with that; LIST, a file that gets each instruction.
+"""
+import collections
+import os
+
+import gdb
+
+MAX_STEPS = 200000
+
+
+def place(pc):
+    """What the compiler inlined at @pc, and the function that it is in."""
+    symbol = gdb.execute(f"info symbol {pc:#x}", to_string=True).split()
+    outer = symbol[0] if symbol and not symbol[0].startswith("No") else "(program)"
+    inner = outer
+    block = gdb.block_for_pc(pc)
+    while block:
+        if block.function:
+            inner = block.function.name
+            break
+        block = block.superblock
+    return inner, outer
+
+
+def run_to(function, skip):
+    """Returns the address of @function, once it was called @skip times."""
+    stop = gdb.Breakpoint(f"*{function}", type=gdb.BP_HARDWARE_BREAKPOINT)
+    stop.ignore_count = skip
+    stop.silent = True
+    gdb.execute("continue", to_string=True)
+    stop.delete()
+    return gdb.selected_frame().pc()
+
+
+def main():
+    if os.environ["START"]:
+        run_to(os.environ["START"], 0)
+    start = run_to(os.environ["ENTRY"], int(os.environ["SKIP"]))
+
+    counts = collections.Counter()
+    known = {}
+    pc = start
+    with open(os.environ["LIST"], "w", encoding="utf-8") as out:
+        for step in range(MAX_STEPS):
+            if pc not in known:
+                text = gdb.execute(f"x/i {pc:#x}", to_string=True)
+                known[pc] = (place(pc), text.split(":", 1)[1].strip())
+            where, text = known[pc]
+            counts[where] += 1
+            out.write(f"{step:6} {pc:#x} {where[1]:36} {where[0]:36} {text}\n")
+            gdb.execute("stepi", to_string=True)
+            pc = gdb.selected_frame().pc()
+            if pc == start:
+                break
+        else:
+            raise gdb.GdbError(f"no second call in {MAX_STEPS} instructions")
+
+    outers = collections.Counter()
+    for (_, outer), n in counts.items():
+        outers[outer] += n
+    for outer, total in outers.most_common():
+        print(f"{total:6}  {outer}")
+        for (inner, of), n in counts.most_common():
+            if of == outer and (inner != outer or n != total):
+                print(f"        {n:6}  {inner if inner != outer else '(itself)'}")
+    print(f"{sum(counts.values()):6}  in all")
+
+
+main()
