@@ -5,7 +5,7 @@
 # those of vm/config/flavor/gcov.make were reached, with the ones that were not. KUnit
 # is one boot; each further one is a command in the VM. Their counts are added up.
 #
-# Usage: [DURATION=60] vm/coverage.sh [COMMAND]...	(default: BPF tests, torture, fuzz)
+# Usage: [DURATION=60] vm/coverage.sh [COMMAND]...	(default: BPF tests, those of arenaslab, torture, fuzz)
 
 export FLAVOR=gcov
 # shellcheck source=vm/lib.sh
@@ -14,7 +14,7 @@ arch_setup
 run_setup
 
 DURATION=${DURATION:-60}
-[ $# -gt 0 ] || set -- arena_slab "arenaslab torture -d $DURATION" "arenaslab fuzz -d $DURATION"
+[ $# -gt 0 ] || set -- arena_slab arenaslab_test "arenaslab torture -d $DURATION" "arenaslab fuzz -d $DURATION"
 [ -f "$IMAGE" ] || die "there is no kernel for $NAME yet: make kernel FLAVOR=$FLAVOR"
 GCOV=${CROSS}gcov
 GCOV_TOOL=${CROSS}gcov-tool

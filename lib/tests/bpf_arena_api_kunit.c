@@ -432,6 +432,26 @@ static void node_is_respected(struct kunit *test)
 	expect_empty(test, arena, 0);
 }
 
+/* By node as well: what there is, and then NULL, which is counted */
+static void node_of_a_full_arena_has_none(struct kunit *test)
+{
+	struct bpf_arena *arena = arena_of(test, 4, TEST_USER_START);
+	struct bpf_arena_cache *c = cache_of(test, arena, PAGE_SIZE);
+	void *p[5];
+	int nr = 0;
+
+	while (nr < ARRAY_SIZE(p)) {
+		p[nr] = bpf_arena_cache_alloc_node(c, GFP_KERNEL, numa_mem_id());
+		if (!p[nr])
+			break;
+		nr++;
+	}
+	KUNIT_EXPECT_EQ(test, nr, 4);
+	KUNIT_EXPECT_EQ(test, counter(arena, ARENA_FAILED_ALLOCS), 1);
+	bpf_arena_cache_free_bulk(c, nr, p);
+	expect_empty(test, arena, 0);
+}
+
 /* ---- pointers of programs ---- */
 
 static void programs_pointer_is_checked(struct kunit *test)
@@ -924,6 +944,7 @@ static struct kunit_case api_cases[] = {
 #endif
 	KUNIT_CASE(bulk_free_takes_each_once),
 	KUNIT_CASE(node_is_respected),
+	KUNIT_CASE(node_of_a_full_arena_has_none),
 	KUNIT_CASE(programs_pointer_is_checked),
 	KUNIT_CASE(addresses_stay_in_the_arena),
 	KUNIT_CASE(rcu_readers_keep_the_object),

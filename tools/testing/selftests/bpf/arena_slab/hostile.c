@@ -923,6 +923,7 @@ static int sysfs(void)
 	if (read_counters(arena_id(obj), &c))
 		return 1;
 	snprintf(dir, sizeof(dir), "/sys/kernel/slab/arena:%llu:64", c.id);
+	CHECK_EQ(flag_of(dir, "arena_map_id"), (int)arena_id(obj));
 	err = scribble_sysfs(dir);
 	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
 		if (flag_of(dir, flags[i]) > 0)
