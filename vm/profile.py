@@ -5,7 +5,8 @@ Run by gdb (vm/profile.sh), which is attached to a VM of one CPU. QEMU's single 
 leaves interrupts and timers alone.
 
 Environment: ENTRY, the function; SKIP, how many calls to let go first; START, a function
-behind whose first call to begin with that; LIST, a file that gets each instruction.
+behind whose first call to begin with that; LIST, a file that
+gets each instruction; TABLE, one for the counts, since stdout is gdb's own.
 """
 import collections
 import os
@@ -35,6 +36,8 @@ def run_to(function, skip):
     stop.ignore_count = skip
     stop.silent = True
     gdb.execute("continue", to_string=True)
+    if not gdb.selected_inferior().pid:
+        raise gdb.GdbError(f"{function}() was not called {skip + 1} times")
     stop.delete()
     return gdb.selected_frame().pc()
 
@@ -62,15 +65,24 @@ def main():
         else:
             raise gdb.GdbError(f"no second call in {MAX_STEPS} instructions")
 
+    with open(os.environ["TABLE"], "w", encoding="utf-8") as out:
+        show(counts, out)
+
+
+def show(counts, out):
+    """Print them by function, and what is inlined into each."""
     outers = collections.Counter()
     for (_, outer), n in counts.items():
         outers[outer] += n
     for outer, total in outers.most_common():
-        print(f"{total:6}  {outer}")
+        print(f"{total:6}  {outer}", file=out)
         for (inner, of), n in counts.most_common():
             if of == outer and (inner != outer or n != total):
-                print(f"        {n:6}  {inner if inner != outer else '(itself)'}")
-    print(f"{sum(counts.values()):6}  in all")
+                print(f"        {n:6}  {inner if inner != outer else '(itself)'}", file=out)
+    print(f"{sum(counts.values()):6}  in all", file=out)
 
 
-main()
+try:
+    main()
+finally:
+    gdb.execute("kill")
