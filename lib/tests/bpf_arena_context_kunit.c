@@ -137,6 +137,9 @@ static void nmi_stop(void) {}
  */
 #define NR_ON_TOP	8
 
+/* No class, and 30 of them a page: too many at once for sheaves to hold, in these arenas */
+#define ODD_SIZE	(PAGE_SIZE / 30)
+
 enum on_top_kind { IN_KPROBE, IN_NMI, IN_HARDIRQ, IN_IRQ_WORK, NR_KINDS };
 
 /* What lockdep and KASAN look for, they see the first time */
@@ -167,7 +170,9 @@ static struct on_top_cpu {
 	unsigned int ticks;
 } __percpu *on_top;
 
-static const u32 top_sizes[] = { 16, 60, 64, 200, 900, 4096, 5000, 64, 96, 12000, 2048 };
+static const u32 top_sizes[] = {
+	16, 60, 64, 200, 900, PAGE_SIZE, PAGE_SIZE + 904, 64, 96, 3 * PAGE_SIZE - 288, 2048
+};
 
 static u64 *words_of(struct on_top *t, int i)
 {
@@ -370,7 +375,7 @@ static void on_top_of_locked_code(struct kunit *test)
 {
 	const struct locked_fn *fn = test->param_value;
 	struct bpf_arena *arena = arena_of(test, TEST_PAGES, TEST_USER_START);
-	struct bpf_arena_cache *c = cache_of(test, arena, 136);
+	struct bpf_arena_cache *c = cache_of(test, arena, ODD_SIZE);
 	struct kprobe probe = { .symbol_name = fn->symbol, .pre_handler = locked_pre_handler };
 	unsigned int bad = 0;
 	bool has_nmi;
@@ -521,7 +526,7 @@ static void on_top_of_instructions(struct kunit *test)
 {
 	const struct locked_fn *fn = test->param_value;
 	struct bpf_arena *arena = arena_of(test, TEST_PAGES, TEST_USER_START);
-	struct bpf_arena_cache *c = cache_of(test, arena, 136);
+	struct bpf_arena_cache *c = cache_of(test, arena, ODD_SIZE);
 	unsigned int bad = 0, hit = 0, nr;
 	struct kprobe **probes;
 	struct sweep *sweeps;
@@ -763,7 +768,7 @@ static int below_thread(void *data)
 static void nmis_and_irqs_at_a_high_rate(struct kunit *test)
 {
 	struct bpf_arena *arena = arena_of(test, TEST_PAGES, TEST_USER_START);
-	struct bpf_arena_cache *c = cache_of(test, arena, 136);
+	struct bpf_arena_cache *c = cache_of(test, arena, ODD_SIZE);
 	struct below there = { .test = test };
 	unsigned int bad = 0, rounds = 0;
 	struct task_struct *t;

@@ -19,7 +19,7 @@
 
 /* So small that sheaves are no use: every object is taken from its slab */
 #define SMALL_PAGES	32
-#define SMALL_SIZE	512
+#define SMALL_SIZE	(PAGE_SIZE / 8)
 #define MAX_OBJS	4096
 
 /* A cache whose objects are taken and given back one by one */
@@ -459,9 +459,10 @@ static void old_pointers_are_refused(struct kunit *test)
 	struct bpf_arena *arena = arena_of(test, 16, TEST_USER_START);
 	struct bpf_arena_cache *kernel = cache_of(test, arena, 96);
 	unsigned int per_slab = PAGE_SIZE / 96;
-	void *place, *p, *old[64];
+	void *place, *p, **old = kunit_kcalloc(test, per_slab, sizeof(*old), GFP_KERNEL);
 	long no_object, interior, not_live;
 
+	KUNIT_ASSERT_NOT_NULL(test, old);
 	KUNIT_ASSERT_EQ(test, bpf_arena_prepare_alloc(arena, 64, 96), 0);
 	place = only_place(test, arena, 7, 2);
 	KUNIT_ASSERT_PTR_EQ(test, page_at(arena, place + PAGE_SIZE), place + PAGE_SIZE);

@@ -229,7 +229,7 @@ static void flags_are_forced(struct kunit *test)
 static const u32 awkward_sizes[] = {
 	1, 3, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 95, 96, 97, 127, 128, 129, 191, 192, 193,
 	255, 256, 257, 511, 512, 513, 1000, 1023, 1024, 1025, 2047, 2048, 2049, 4095, 4096,
-	4097, 3 * 4096 - 1, 17 * 4096 + 1,
+	PAGE_SIZE + 1, 3 * PAGE_SIZE - 1, 17 * PAGE_SIZE + 1,
 };
 
 static void size_desc(const u32 *size, char *desc)
@@ -450,7 +450,7 @@ static void bad_frees_are_refused(struct kunit *test)
 	/* The last 64 bytes of a page of 96-byte objects are no object */
 	prog_free(test, p + 1);
 	prog_free(test, p + 48);
-	prog_free(test, (void *)PAGE_ALIGN_DOWN((long)p) + 42 * 96);
+	prog_free(test, (void *)PAGE_ALIGN_DOWN((long)p) + PAGE_SIZE / 96 * 96);
 	prog_free(test, large + PAGE_SIZE);
 	prog_free(test, large + 8);
 	KUNIT_EXPECT_EQ(test, counter(test, ARENA_FREE_INTERIOR), 5);

@@ -189,8 +189,8 @@ static struct bpf_arena_cache *cache_of(struct kunit *test, struct bpf_arena *ar
 
 static unsigned int class_size(unsigned int i)
 {
-	static const u16 sizes[SMALL_CLASSES] = {
-		16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096,
+	static const u32 sizes[SMALL_CLASSES] = {
+		16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, PAGE_SIZE,
 	};
 
 	return sizes[i];

@@ -336,6 +336,9 @@ static int run(void)
 
 	if (geteuid())
 		return fail("it loads BPF programs: run as root");
+	if (sysconf(_SC_PAGESIZE) != (long)PAGE)
+		return fail("it is made for pages of %lu bytes, this kernel has %ld", PAGE,
+			    sysconf(_SC_PAGESIZE));
 	vmlinux = btf__load_vmlinux_btf();
 	if (!vmlinux)
 		return fail("cannot read /sys/kernel/btf/vmlinux: the kernel needs "

@@ -24,7 +24,7 @@
 #define PAGE		((__u64)sysconf(_SC_PAGESIZE))
 #define SHARE_PAGES	1024	/* ARENA_PAGES of progs/share.bpf.c */
 /* What a cgroup of a process that is gone may still pay for: a stock of pages a CPU */
-#define REST		(1 << 20)
+#define REST		((long long)(256 * PAGE))
 
 static int write_text(const char *path, const char *text)
 {
@@ -605,7 +605,7 @@ static int pagemap_child(struct bpf_object *obj, struct turns *t, int me, char *
 		   0) == base);
 	for (int i = 0; i < NR_OBJS; i++)
 		sum += *(volatile __u64 *)objs[i];
-	CHECK(mapped_pages(base) > NR_OBJS / 20);
+	CHECK(mapped_pages(base) > (long)(NR_OBJS / 20 * 4096 / PAGE));
 	__atomic_store_n(&t->done[me], 1, __ATOMIC_RELEASE);
 	CHECK(wait_stage(t, 1));
 	CHECK_EQ(mapped_pages(base), 0);

@@ -14,6 +14,8 @@
 
 #define CGROUP	"/sys/fs/cgroup/arena_slab_test"
 #define PAGE	sysconf(_SC_PAGESIZE)
+/* What a group may still pay for: a stock of pages a CPU */
+#define REST	(256 * PAGE)
 
 static struct bpf_object *leak(__u32 nr, __u32 size)
 {
@@ -572,7 +574,7 @@ static long long charged(void)
 	return read_number(CGROUP "/memory.current");
 }
 
-/* In the group: 2000 objects of a page are 8 MiB, which the group pays */
+/* In the group: 2000 objects of a page, at least 8 MiB, which the group pays */
 static int charge_child(void)
 {
 	long long before, with;
@@ -581,7 +583,7 @@ static int charge_child(void)
 	if (write_text(CGROUP "/cgroup.procs", "0"))
 		return FAIL("cannot enter %s: %s", CGROUP, strerror(errno));
 	before = charged();
-	obj = leak(2000, 4096);
+	obj = leak(2000, PAGE);
 	if (!obj)
 		return 1;
 	with = charged();
@@ -612,7 +614,7 @@ static int test_charge(void)
 	waitpid(pid, &status, 0);
 	CHECK_EQ(status, 0);
 	/* What is left after the process and the arena are gone is the group's own */
-	if (!WAIT_FOR(20, charged() < 1 << 20))
+	if (!WAIT_FOR(20, charged() < REST))
 		err = FAIL("%lld bytes are still charged after 20 seconds", charged());
 	if (rmdir(CGROUP))
 		err = FAIL("cannot remove %s: %s", CGROUP, strerror(errno));
@@ -647,7 +649,7 @@ static int charge_moves_child(int to_parent, int from_parent)
 
 	if (write_text(FIRST "/cgroup.procs", "0"))
 		return FAIL("cannot enter " FIRST ": %s", strerror(errno));
-	obj = leak(2000, 4096);
+	obj = leak(2000, PAGE);
 	if (!obj)
 		return 1;
 	if (write_text(SECOND "/cgroup.procs", "0"))
@@ -725,9 +727,9 @@ static int test_charge_moves(void)
 		err = FAIL("the child failed");
 
 	/* Each CPU may keep a stock of charge for a while, and groups cost a little */
-	if (!err && !WAIT_FOR(30, charged() - before < 1 << 20))
+	if (!err && !WAIT_FOR(30, charged() - before < REST))
 		err = FAIL("%lld bytes are still charged after 30 seconds", charged() - before);
-	if (!err && !WAIT_FOR(30, read_stat(CGROUP "/memory.stat", "kernel") - kernel < 1 << 20))
+	if (!err && !WAIT_FOR(30, read_stat(CGROUP "/memory.stat", "kernel") - kernel < REST))
 		err = FAIL("memory.stat: kernel has %lld bytes more than before",
 			   read_stat(CGROUP "/memory.stat", "kernel") - kernel);
 	if (!err && !WAIT_FOR(30, !read_stat(CGROUP "/cgroup.stat", "nr_dying_descendants")))
