@@ -804,7 +804,7 @@ static int recycle(struct bpf_object *obj)
 	int err = 0, i;
 
 	VAR(obj, __u32, "nr") = NR_PAGES;
-	VAR(obj, __u32, "size") = 4096;
+	VAR(obj, __u32, "size") = PAGE;
 	CHECK_EQ(run_prog(obj, "take"), 0);
 	memcpy(p.addr, find_var(obj, "objs"), sizeof(p.addr));
 	sigaction(SIGSEGV, &act, &old);

@@ -6,7 +6,7 @@
 #define ARENA_PAGES	64
 #include "common.bpf.h"
 
-#define MAX_OBJS	16384	/* of 16 bytes in 64 pages */
+#define MAX_OBJS	(64 * 4096)	/* of 16 bytes in 64 pages of 64 KiB */
 
 u64 objs[MAX_OBJS];
 u32 nr;		/* how many there are */
