@@ -5,8 +5,8 @@ Run by gdb (vm/profile.sh), which is attached to a VM of one CPU. QEMU's single 
 leaves interrupts and timers alone.
 
 Environment: ENTRY, the function; SKIP, how many calls to let go first; START, a function
-behind whose first call to begin with that; LIST, a file that
-gets each instruction; TABLE, one for the counts, since stdout is gdb's own.
+behind whose first call to begin with that; LIST, a file that gets each instruction; TABLE,
+one for the counts, since stdout is gdb's own.
 """
 import collections
 import os
