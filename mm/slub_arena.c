@@ -113,7 +113,10 @@ void kmem_cache_fill_barns(struct kmem_cache *s, gfp_t gfp)
 	for_each_node(node) {
 		struct node_barn *barn = get_barn_node(s, node);
 
-		while (barn && data_race(barn->nr_empty) < MAX_EMPTY_SHEAVES) {
+		if (!barn)
+			continue;
+		/* Others may take them meanwhile: that is no reason to go on */
+		for (int i = data_race(barn->nr_empty); i < MAX_EMPTY_SHEAVES; i++) {
 			struct slab_sheaf *empty = alloc_empty_sheaf(s, gfp | __GFP_NOWARN,
 								     SLAB_ALLOC_DEFAULT);
 

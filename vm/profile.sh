@@ -69,7 +69,10 @@ for peer in "$@"; do
 		[ ! -S "$sock" ] || break
 		sleep 0.2
 	done
-	[ -S "$sock" ] || die "the VM did not start: $(tail -n 1 "$log.vm")"
+	if [ ! -S "$sock" ]; then
+		kill "$vm" 2>/dev/null || true
+		die "the VM did not start: $(tail -n 1 "$log.vm")"
+	fi
 	printf '== %s, %s bytes (%s): from one %s() to the next\n\n' "$peer" "$SIZE" "$NAME" "$entry"
 	# Others call kmem_cache_alloc() as well: from where the benchmark begins
 	start=bench_work_ops

@@ -468,7 +468,8 @@ static void programs_pointer_is_checked(struct kunit *test)
 	KUNIT_ASSERT_TRUE(test, p && q && theirs && prog && page);
 
 	KUNIT_EXPECT_EQ(test, bpf_arena_cache_free_uaddr(c, u + 8), -EINVAL);
-	KUNIT_EXPECT_EQ(test, bpf_arena_cache_free_uaddr(c, PAGE_ALIGN_DOWN(u) + PAGE_SIZE / 96 * 96), -EINVAL);
+	KUNIT_EXPECT_EQ(test, bpf_arena_cache_free_uaddr(c, PAGE_ALIGN_DOWN(u) +
+							 PAGE_SIZE / 96 * 96), -EINVAL);
 	KUNIT_EXPECT_EQ(test, bpf_arena_cache_free_uaddr(other, u), -ENOENT);
 	KUNIT_EXPECT_EQ(test, bpf_arena_cache_free_uaddr(c, (u64)(long)prog), -ENOENT);
 	KUNIT_EXPECT_EQ(test, bpf_arena_cache_free_uaddr(c, (u64)(long)page), -ENOENT);
