@@ -1069,12 +1069,22 @@ static bool arena_slab_claim(struct arena_slab *as, unsigned int offset, u16 *ol
 	return *old == ARENA_OBJ_LIVE;
 }
 
+/* What could not be claimed. Preemption is off, and on when it returns. */
+static noinline int arena_cache_not_claimed(struct bpf_arena_cache *c, unsigned long offset,
+					    unsigned long slot, u16 old)
+{
+	/* A trace of it, on PREEMPT_RT, is nothing for preemption off */
+	guard(rcu)();
+	preempt_enable();
+	return arena_cache_refuse(c, offset, slot, old);
+}
+
 /*
- * Take an object of a cache from its user, by its distance from kbase. Returns 0, with its
- * slab, which the object keeps from now on, or an error, counted.
+ * Take an object of a cache from its user, by its distance from kbase. Returns its slab,
+ * which the object keeps from now on, or NULL, with the error, counted.
  */
-static __always_inline int arena_cache_claim(struct bpf_arena_cache *c, unsigned long offset,
-					     struct arena_slab **slab)
+static __always_inline struct arena_slab *
+arena_cache_claim(struct bpf_arena_cache *c, unsigned long offset, int *err)
 {
 	/* An arena does not cross 4 GiB: what is less than its pages from its start is in it */
 	unsigned long pgoff = (offset - (u32)c->user_start) >> PAGE_SHIFT;
@@ -1091,13 +1101,10 @@ static __always_inline int arena_cache_claim(struct bpf_arena_cache *c, unsigned
 	if (likely(arena_slot_is_slab((unsigned long)as) && as->cache == c) &&
 	    likely(arena_slab_claim(as, offset_in_page(offset), &old))) {
 		preempt_enable();
-		*slab = as;
-		return 0;
+		return as;
 	}
-	/* A trace of it, on PREEMPT_RT, is nothing for preemption off */
-	guard(rcu)();
-	preempt_enable();
-	return arena_cache_refuse(c, offset, (unsigned long)as, old);
+	*err = arena_cache_not_claimed(c, offset, (unsigned long)as, old);
+	return NULL;
 }
 
 /* An object of @as whose state is ours goes back to SLUB: slab_arena_free(), and no call more */
@@ -1106,22 +1113,23 @@ static __always_inline void arena_give_back(struct arena_slab *as, unsigned int 
 {
 	struct bpf_arena_cache *c = as->cache;
 	void *object = arena_slab_base(as) + offset;
+	struct slab *slab = as->slab;
 
 	if (nolock) {
 		slab_arena_free(as, object, true);
 	} else {
 		this_cpu_inc(c->stats->frees);
-		kmem_cache_free_arena(c->s, as->slab, object);
+		kmem_cache_free_arena(c->s, slab, object);
 	}
 }
 
 static __always_inline int arena_cache_free(struct bpf_arena_cache *c, unsigned long offset,
 					    bool nolock)
 {
-	struct arena_slab *as;
-	int err = arena_cache_claim(c, offset, &as);
+	int err = 0;
+	struct arena_slab *as = arena_cache_claim(c, offset, &err);
 
-	if (!err)
+	if (likely(as))
 		arena_give_back(as, offset_in_page(offset), nolock);
 	return err;
 }
@@ -1199,10 +1207,12 @@ size_t bpf_arena_cache_free_bulk(struct bpf_arena_cache *c, size_t nr, void **ka
 	for (size_t i = 0; i < nr; i++) {
 		unsigned long offset = (unsigned long)kaddrs[i] - c->kbase;
 		struct arena_slab *as;
+		int err;
 
 		if (!kaddrs[i])
 			continue;
-		if (arena_cache_claim(c, offset, &as))
+		as = arena_cache_claim(c, offset, &err);
+		if (!as)
 			continue;
 		batch[cnt++] = arena_slab_base(as) + offset_in_page(offset);
 		if (cnt == ARENA_FREE_BATCH) {
@@ -1235,10 +1245,12 @@ void bpf_arena_cache_free_rcu(struct bpf_arena_cache *c, void *kaddr)
 {
 	unsigned long offset = (unsigned long)kaddr - c->kbase;
 	struct arena_slab *as;
+	int err;
 
 	if (!kaddr)
 		return;
-	if (!arena_cache_claim(c, offset, &as))
+	as = arena_cache_claim(c, offset, &err);
+	if (as)
 		slab_arena_free_rcu(as, arena_slab_base(as) + offset_in_page(offset));
 }
 EXPORT_SYMBOL_GPL(bpf_arena_cache_free_rcu);
@@ -1345,12 +1357,11 @@ int bpf_arena_prepare_alloc(struct bpf_arena *arena, u64 min, u64 max)
 
 /* ---- kfuncs ---- */
 
-static void *arena_alloc_object(struct bpf_map *map, u32 size, bool nolock)
+/* What is not of a class: a large object, or nothing */
+static noinline void *arena_alloc_large(struct bpf_map *map, u32 size, bool nolock)
 {
 	struct bpf_arena *arena = container_of(map, struct bpf_arena, map);
-	struct bpf_arena_cache *c;
 	struct arena_slabs *sl;
-	void *kaddr;
 	u32 page_cnt;
 	long uaddr;
 
@@ -1360,22 +1371,11 @@ static void *arena_alloc_object(struct bpf_map *map, u32 size, bool nolock)
 	sl = arena_slabs(arena);
 	if (!sl)
 		return NULL;
-
-	if (size <= PAGE_SIZE) {
-		/* Pairs with the release in bpf_arena_prepare_alloc() */
-		c = smp_load_acquire(&sl->class[arena_class(size)]);
-		if (!c)
-			goto none;
-		/* As arena_get_pages(): with reclaim, and without a victim */
-		kaddr = nolock ? slab_arena_alloc_nolock(c, __GFP_ZERO) :
-				 slab_arena_alloc(c, GFP_KERNEL | __GFP_RETRY_MAYFAIL |
-						     __GFP_NOWARN | __GFP_ZERO);
-		return kaddr ? (void *)arena_cache_uaddr(c, kaddr) : NULL;
-	}
-
 	page_cnt = ((u64)size + PAGE_SIZE - 1) >> PAGE_SHIFT;
-	if (page_cnt > sl->slots->nr_pages)
+	/* Nor are there classes for what the program was not loaded with */
+	if (size <= PAGE_SIZE || page_cnt > sl->slots->nr_pages)
 		goto none;
+
 	uaddr = arena_alloc_pages(arena, 0, page_cnt, NUMA_NO_NODE, !nolock, true);
 	if (!uaddr && arena_drained(sl, nolock))
 		uaddr = arena_alloc_pages(arena, 0, page_cnt, NUMA_NO_NODE, true, true);
@@ -1387,6 +1387,31 @@ static void *arena_alloc_object(struct bpf_map *map, u32 size, bool nolock)
 none:
 	arena_count(sl, ARENA_FAILED_ALLOCS);
 	return NULL;
+}
+
+/* In each kfunc itself, and with no more of a frame than objects of a class need */
+static __always_inline void *arena_alloc_object(struct bpf_map *map, u32 size, bool nolock)
+{
+	struct bpf_arena *arena = container_of(map, struct bpf_arena, map);
+	struct bpf_arena_cache *c;
+	struct arena_slabs *sl;
+	void *kaddr;
+
+	/* 0 is too large as well */
+	if (unlikely(map->map_type != BPF_MAP_TYPE_ARENA || size - 1 >= PAGE_SIZE))
+		return arena_alloc_large(map, size, nolock);
+	sl = arena_slabs(arena);
+	if (unlikely(!sl))
+		return NULL;
+	/* Pairs with the release in bpf_arena_prepare_alloc() */
+	c = smp_load_acquire(&sl->class[arena_class(size)]);
+	if (unlikely(!c))
+		return arena_alloc_large(map, size, nolock);
+	/* As arena_get_pages(): with reclaim, and without a victim */
+	kaddr = nolock ? slab_arena_alloc_nolock(c, __GFP_ZERO) :
+			 slab_arena_alloc(c, GFP_KERNEL | __GFP_RETRY_MAYFAIL |
+					     __GFP_NOWARN | __GFP_ZERO);
+	return likely(kaddr) ? (void *)arena_cache_uaddr(c, kaddr) : NULL;
 }
 
 /* Free a large object, if it is one: by the worker, whatever the context */
@@ -1403,8 +1428,22 @@ static bool arena_free_large(struct arena_slabs *sl, u32 pgoff, unsigned int off
 	return true;
 }
 
-static void arena_free_object(struct bpf_map *map, void *ptr, struct bpf_prog_aux *aux,
-			      bool nolock)
+/* What is no live object of a class. Preemption is off, and on when it returns. */
+static noinline void arena_free_other(struct bpf_arena *arena, void *ptr,
+				      struct bpf_prog_aux *aux, unsigned long slot, u16 old)
+{
+	if (arena_free_large(arena_slabs(arena), compute_pgoff(arena, (long)ptr),
+			     offset_in_page(ptr), slot)) {
+		preempt_enable();
+		return;
+	}
+	guard(rcu)();
+	preempt_enable();
+	arena_refuse_object(arena, aux, ptr, slot, old);
+}
+
+static __always_inline void arena_free_object(struct bpf_map *map, void *ptr,
+					      struct bpf_prog_aux *aux, bool nolock)
 {
 	struct bpf_arena *arena = container_of(map, struct bpf_arena, map);
 	unsigned int offset = offset_in_page(ptr);
@@ -1412,34 +1451,25 @@ static void arena_free_object(struct bpf_map *map, void *ptr, struct bpf_prog_au
 	struct arena_slab *as;
 	struct arena_slabs *sl;
 	u16 old = 0;
-	u32 pgoff;
 
 	/* As kfree(NULL); a program cannot tell offset 0 from NULL */
-	if (map->map_type != BPF_MAP_TYPE_ARENA || !(u32)(long)ptr)
+	if (unlikely(map->map_type != BPF_MAP_TYPE_ARENA || !(u32)(long)ptr))
 		return;
 
 	sl = arena_slabs(arena);
-	pgoff = compute_pgoff(arena, (long)ptr);
-
 	/* As in arena_cache_claim() */
 	preempt_disable();
-	p = likely(sl) ? arena_slots_ptr(sl, pgoff) : NULL;
+	p = likely(sl) ? arena_slots_ptr(sl, compute_pgoff(arena, (long)ptr)) : NULL;
 	if (likely(p))
 		slot = READ_ONCE(*p);
-	if (likely(arena_slot_is_slab(slot))) {
-		as = (struct arena_slab *)slot;
-		if (likely(as->cache->of_program && arena_slab_claim(as, offset, &old))) {
-			preempt_enable();
-			arena_give_back(as, offset, nolock);
-			return;
-		}
-	} else if (arena_free_large(sl, pgoff, offset, slot)) {
+	as = (struct arena_slab *)slot;
+	if (likely(arena_slot_is_slab(slot) && as->cache->of_program) &&
+	    likely(arena_slab_claim(as, offset, &old))) {
 		preempt_enable();
+		arena_give_back(as, offset, nolock);
 		return;
 	}
-	guard(rcu)();
-	preempt_enable();
-	arena_refuse_object(arena, aux, ptr, slot, old);
+	arena_free_other(arena, ptr, aux, slot, old);
 }
 
 __bpf_kfunc_start_defs();

@@ -505,8 +505,9 @@ static const struct locked_fn swept_fns[] = {
 	{ "slab_arena_attach" },
 	{ "bpf_arena_slab_map" },
 	{ "arena_place_slab" },
-	{ "arena_alloc_object" },
-	{ "arena_free_object" },
+	{ "bpf_arena_alloc_non_sleepable" },
+	{ "bpf_arena_free_non_sleepable" },
+	{ "arena_free_other" },
 	{ "bpf_arena_cache_free" },
 	{ "bpf_arena_cache_free_nolock" },
 	{ "slab_arena_free_rcu" },
@@ -667,7 +668,8 @@ static int twice_each_pre_handler(struct kprobe *p, struct pt_regs *regs)
 
 /* All that a free runs through while it is not decided who it is, and just after */
 static const struct locked_fn second_free_fns[] = {
-	{ "arena_free_object" },
+	{ "bpf_arena_free_non_sleepable" },
+	{ "arena_free_other" },
 	{ "arena_slab_claim" },
 	{ "slab_arena_free" },
 	{ "kmem_cache_free_arena_nolock" },

@@ -24,12 +24,16 @@
 /* What the compiler has inlined is not there, and no loss */
 static const char *const functions[] = {
 	/* what is decided there is what programs attack first of all */
-	"arena_free_object", "arena_free_object", "arena_free_object", "arena_free_object",
-	"arena_free_object", "arena_free_object", "arena_free_object", "arena_free_object",
-	"arena_free_object", "arena_free_object", "arena_free_object", "arena_free_object",
-	"arena_free_object", "arena_free_object", "arena_free_object", "arena_free_object",
+	"bpf_arena_free", "bpf_arena_free", "bpf_arena_free", "bpf_arena_free",
+	"bpf_arena_free", "bpf_arena_free", "bpf_arena_free_non_sleepable",
+	"bpf_arena_free_non_sleepable", "bpf_arena_free_non_sleepable",
+	"bpf_arena_free_non_sleepable", "bpf_arena_free_non_sleepable",
+	"bpf_arena_free_non_sleepable", "arena_free_other", "arena_free_other",
+	"arena_free_other", "arena_free_other",
 	"arena_slab_claim",
-	"arena_alloc_object",
+	"bpf_arena_alloc",
+	"bpf_arena_alloc_non_sleepable",
+	"arena_alloc_large",
 	"arena_alloc_pages",
 	"arena_place_slab",
 	"arena_slab_worker",
@@ -53,6 +57,7 @@ static const char *const functions[] = {
 };
 
 #define NR_FUNCTIONS	ARRAY_SIZE(functions)
+#define NR_FREES	16
 
 static __u32 sizes[NR_FUNCTIONS];
 
@@ -91,7 +96,7 @@ static struct bpf_link *try_probe(__u64 r)
 {
 	size_t fn = (r >> 8) % NR_FUNCTIONS;
 	/* Only there are two who free the same */
-	int kind = strcmp(functions[fn], "arena_free_object") ? r % NR_ARENAS : ARENA_LAWLESS;
+	int kind = fn < NR_FREES ? ARENA_LAWLESS : r % NR_ARENAS;
 	LIBBPF_OPTS(bpf_kprobe_opts, opts);
 
 	if (!sizes[fn])
