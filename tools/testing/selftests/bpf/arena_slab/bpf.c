@@ -55,20 +55,23 @@ struct bpf_object *open_image(const char *name, const char *const *progs)
 	return obj;
 }
 
-struct bpf_object *load_image(const char *name, const char *const *progs)
+static struct bpf_object *load_opened(const char *name, struct bpf_object *obj)
 {
-	struct bpf_object *obj = open_image(name, progs);
-	int err;
+	int err = bpf_object__load(obj);
 
-	if (!obj)
-		return NULL;
-	err = bpf_object__load(obj);
 	if (err) {
 		FAIL("%s: cannot be loaded: %s (-v shows why)", name, strerror(-err));
 		bpf_object__close(obj);
 		return NULL;
 	}
 	return obj;
+}
+
+struct bpf_object *load_image(const char *name, const char *const *progs)
+{
+	struct bpf_object *obj = open_image(name, progs);
+
+	return obj ? load_opened(name, obj) : NULL;
 }
 
 /* Its place in the section's map: BTF knows the offset */
@@ -243,11 +246,18 @@ static int check_stream(struct bpf_object *obj, const char *prog)
 
 int run_bpf_test(const struct image *image, const char *prog)
 {
-	struct bpf_object *obj = load_image(image->name, PROGS(prog));
+	struct bpf_object *obj = open_image(image->name, PROGS(prog));
 	struct test_report *report;
 	char source[64];
+	__u32 id = 0;
 	int err;
 
+	if (!obj)
+		return 1;
+	if (next_tag(bpf_object__btf(obj), prog, "state_freq:", &id))
+		bpf_program__set_flags(bpf_object__find_program_by_name(obj, prog),
+				       BPF_F_TEST_STATE_FREQ);
+	obj = load_opened(image->name, obj);
 	if (!obj)
 		return 1;
 	snprintf(source, sizeof(source), "%s.bpf.c", image->name);

@@ -32,6 +32,8 @@
 #define TEST(name, text) SEC("syscall") __tag("desc:" text) int test_##name(void *ctx)
 #define STDERR(text) __tag("stderr:" text)
 #define NO_STDERR(glob) __tag("nostderr:*" glob "*")
+/* The verifier compares states wherever it can, not where it thinks that it is worth it */
+#define STATE_FREQ __tag("state_freq:")
 /* A program that the verifier has to refuse, and a part of what it says */
 #define REFUSED(text) __tag("log:" text)
 

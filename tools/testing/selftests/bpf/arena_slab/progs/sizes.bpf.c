@@ -52,6 +52,40 @@ TEST(sizes, "one object of every class and of awkward sizes: aligned, zeroed, wr
 	return 0;
 }
 
+u32 picked;
+
+/*
+ * One call that two sizes come to, of which the verifier sees one after the other and may
+ * take the second for the first.
+ */
+static __noinline u64 alloc_picked(u32 pick)
+{
+	u64 size;
+
+	asm volatile("%[size] = 64;"
+		     "if %[pick] == 0 goto +1;"
+		     "%[size] = 4096;"
+		     : [size] "=&r"(size) : [pick] "r"(pick));
+	return (u64)bpf_arena_alloc(&arena, size);
+}
+
+STATE_FREQ
+TEST(merged_sizes, "two sizes that come to one call have both their classes")
+{
+	u64 p;
+
+	/* Unknown to the verifier */
+	p = alloc_picked(picked);
+	CHECK(p);
+	release(p);
+	picked = 1;
+	barrier();
+	p = alloc_picked(picked);
+	CHECK(p);
+	release(p);
+	return 0;
+}
+
 TEST(size_zero, "no object has size 0")
 {
 	/* Not a constant: the classes that exist must make no difference */
