@@ -34,8 +34,9 @@
  *
  * Lock order: none is taken here. Links are read and written by whoever owns
  * the object in SLUB's sense: under list_lock, or with the list detached.
- * Contexts: everything but attach with @allow_spin, the bulk functions, the RCU callback,
- * drain and detach may run in any context, NMI included.
+ * Contexts: links, attach without @allow_spin, release, keep, defer, alloc_nolock, free with
+ * @nolock and free_rcu may run in any context, NMI included. All others are for where
+ * kmem_cache_alloc() and kmem_cache_free() are.
  */
 #include <kunit/static_stub.h>
 #include <linux/bitfield.h>

@@ -27,7 +27,9 @@ alloc_arena(struct kmem_cache *s, gfp_t gfp, int node, unsigned int alloc_flags)
 {
 	void *object;
 
-	node = apply_strict_numa_policy(node);
+	/* Looking at the task's policy may wait for who changes it */
+	if (alloc_flags_allow_spinning(alloc_flags))
+		node = apply_strict_numa_policy(node);
 	object = alloc_from_pcs(s, gfp, alloc_flags, node);
 	if (unlikely(!object)) {
 		object = alloc_arena_slow(s, gfp, node, alloc_flags);
@@ -55,13 +57,19 @@ void *kmem_cache_alloc_arena_node(struct kmem_cache *s, gfp_t gfp, int node)
 	return alloc_arena(s, gfp, node, SLAB_ALLOC_DEFAULT);
 }
 
+/* Where kmalloc_nolock() has nothing either */
+bool kmem_cache_may_alloc_nolock(const struct kmem_cache *s)
+{
+	return can_spin_trylock() && (s->flags & __CMPXCHG_DOUBLE);
+}
+
 /*
  * For any context, with the limits of kmalloc_nolock(). Without a larger bucket to try,
  * but see slab_arena_keep().
  */
 void *kmem_cache_alloc_arena_nolock(struct kmem_cache *s, gfp_t gfp)
 {
-	if (!can_spin_trylock() || !(s->flags & __CMPXCHG_DOUBLE))
+	if (!kmem_cache_may_alloc_nolock(s))
 		return NULL;
 	gfp = (gfp & __GFP_ZERO) | __GFP_NOWARN | __GFP_NOMEMALLOC;
 	return alloc_arena(s, gfp, NUMA_NO_NODE, SLAB_ALLOC_NOLOCK);

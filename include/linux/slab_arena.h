@@ -213,7 +213,7 @@ struct arena_cache_stats {
  * @rcu_busy: @rcu is queued, or about to be
  * @rcu_used: somebody has called bpf_arena_cache_free_rcu()
  * @rcu_stop: the cache goes, and what waits goes with its slabs
- * @objcg: pays for pages and metadata; map->objcg goes before map_free()
+ * @objcg: pays for pages and metadata; the arena's
  * @ref: one for the owner, one for each slab that still has its page
  * @list: in the arena's list of caches
  * @stats: see struct arena_cache_stats
@@ -332,9 +332,11 @@ static inline void slab_arena_sync_deferred(struct bpf_arena_cache *c)
 void slab_arena_rcu_work(struct irq_work *work);
 bool slab_arena_drain(struct kmem_cache *s);
 
-/* SLUB's own: mm/slub.c */
-void kmem_cache_free_arena(struct kmem_cache *s, struct slab *slab, void *x);
 void slab_arena_detach(struct kmem_cache *s);
+
+/* SLUB's own: mm/slub_arena.c */
+bool kmem_cache_may_alloc_nolock(const struct kmem_cache *s);
+void kmem_cache_free_arena(struct kmem_cache *s, struct slab *slab, void *x);
 
 #endif /* CONFIG_SLAB_BPF_ARENA */
 #endif /* _LINUX_SLAB_ARENA_H */

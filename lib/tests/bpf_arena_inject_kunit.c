@@ -19,6 +19,7 @@
 #include <linux/irq_work.h>
 #include <linux/kprobes.h>
 #include <linux/kthread.h>
+#include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/mmzone.h>
 #include <linux/uaccess.h>
@@ -111,7 +112,7 @@ static const struct {
 	[STEP_OBJECT]		= { "kmem_cache_alloc_arena", 0 },
 	[STEP_OBJECT_NOLOCK]	= { "kmem_cache_alloc_arena_nolock", 0 },
 	/* Before kmalloc_nolock() is tried */
-	[STEP_META_NOLOCK]	= { "kmem_cache_alloc_nolock", 0 },
+	[STEP_META_NOLOCK]	= { "kmem_cache_alloc_nolock_noprof", 0 },
 	[STEP_PAGE]		= { "__alloc_frozen_pages_noprof", 0 },
 	[STEP_PERCPU]		= { "pcpu_alloc_noprof", 0 },
 	[STEP_KVMALLOC]		= { "__kvmalloc_node_noprof", 0 },
@@ -781,6 +782,41 @@ static void place_of_a_page_comes_back(struct kunit *test)
 	}
 }
 
+#ifdef CONFIG_MEMCG
+/*
+ * What kmalloc_nolock() cannot charge goes back without a lock, too: the caller may have
+ * interrupted who holds that of the slab's list.
+ */
+static void failed_charge_takes_no_lock(struct kunit *test)
+{
+	struct injection charge, slow;
+	void *p;
+
+	injection_init(test, &charge, "__memcg_slab_post_alloc_hook", false, fail_the_nth);
+	injection_init(test, &slow, "__slab_free", 0, count_only);
+	/* As if there were groups, which nobody has made yet */
+	static_branch_inc(&memcg_kmem_online_key);
+	arm(&charge, NULL, NTH_ALL);
+	arm(&slow, NULL, NTH_ALL);
+	p = kmalloc_nolock(64, __GFP_ACCOUNT, NUMA_NO_NODE);
+	disarm(&slow);
+	disarm(&charge);
+	static_branch_dec(&memcg_kmem_online_key);
+	injection_exit(&slow);
+	injection_exit(&charge);
+
+	KUNIT_EXPECT_EQ(test, charge.failed, 1);
+	KUNIT_EXPECT_NULL(test, p);
+	KUNIT_EXPECT_EQ(test, slow.calls, 0);
+	kfree_nolock(p);
+}
+#else
+static void failed_charge_takes_no_lock(struct kunit *test)
+{
+	kunit_skip(test, "nobody is charged without CONFIG_MEMCG");
+}
+#endif
+
 /* A free that cannot even be noted down leaves the pages as they are */
 static void free_that_cannot_be_deferred(struct kunit *test)
 {
@@ -1096,6 +1132,7 @@ static struct kunit_case inject_cases[] = {
 	KUNIT_CASE_PARAM(failure_leaks_nothing, path_gen_params),
 	KUNIT_CASE_PARAM(free_never_fails, way_out_gen_params),
 	KUNIT_CASE(place_of_a_page_comes_back),
+	KUNIT_CASE(failed_charge_takes_no_lock),
 	KUNIT_CASE(free_that_cannot_be_deferred),
 	KUNIT_CASE(free_of_nothing_loses_nothing),
 	KUNIT_CASE(page_at_offset_zero),
