@@ -7,7 +7,8 @@
  *
  *	1.  arena_slabs->lock (mutex): the list of caches and size classes
  *	2.  slab_mutex and below, by creating and destroying caches
- *	3.  zap_mutex (mutex): one walk over the mappings at a time
+ *	3.  zap_mutex (mutex): one walk over the mappings at a time, but for drains;
+ *	    programs only try it, and the mmap_lock
  *	4.  lock (mutex): the list of mappings; dropped before
  *	5.  mmap_lock of a mapping process
  *	6.  spinlock (rqspinlock): range tree, page tables, slots, nr_pages
@@ -52,17 +53,21 @@ struct bpf_arena {
 	/* the scratch page has been mapped; until then nobody needs to look for it */
 	bool scratched;
 	struct range_tree rt;
-	/* protects rt, dying and nr_pages */
+	/* protects rt, dying, nr_scratch and nr_pages */
 	rqspinlock_t spinlock;
 	/* number of pages currently populated in the arena */
 	u64 nr_pages;
 	/* ranges whose pages are on their way out: in no page table, not yet in rt */
 	struct list_head dying;
+	/* those of them that have scratch pages, and wait for the worker */
+	unsigned int nr_scratch;
 	struct list_head vma_list;
 	/* protects vma_list */
 	struct mutex lock;
 	u64 zap_gen;
 	struct mutex zap_mutex;
+	/* as zap_gen, for drains */
+	u64 drain_gen;
 	struct irq_work     free_irq;
 	struct work_struct  free_work;
 	struct llist_head   free_spans;
@@ -85,6 +90,13 @@ static inline bool arena_may_report(struct bpf_arena *arena, struct bpf_prog *pr
 
 /* At most so many ranges with scratch pages are passed over in one allocation */
 #define ARENA_SCRUB_MAX		16
+
+/*
+ * And at most so many of them wait for the worker: who frees a range looks for each page of
+ * it in all that are dying, with irqs off, and a program can cover an arena with scratch.
+ * Who may not sleep finds no pages then.
+ */
+#define ARENA_SCRATCH_MAX	64
 
 /*
  * A range between the moment its PTEs are cleared and the moment it may be used
@@ -130,6 +142,13 @@ enum arena_window {
 	ARENA_WINDOW_FREE,	/* out of all TLBs and mappings, not yet given back */
 };
 
+/* How arena_zap_mappings() gets at the mappings */
+enum arena_zap {
+	ARENA_ZAP_TRY,		/* a program: not where it would have to wait */
+	ARENA_ZAP_WAIT,		/* a worker */
+	ARENA_ZAP_DRAIN,	/* the slabs' worker: no munmap() and no fault is under way then */
+};
+
 /* kernel/bpf/arena.c */
 #if IS_ENABLED(CONFIG_KUNIT)
 void arena_window(enum arena_window window);
@@ -138,9 +157,9 @@ static inline void arena_window(enum arena_window window) {}
 #endif
 bool arena_map_scratch(struct bpf_arena *arena, unsigned long page_addr);
 void arena_lock_sleepable(struct bpf_arena *arena, unsigned long *flags);
-void arena_zap_mappings(struct bpf_arena *arena,
+bool arena_zap_mappings(struct bpf_arena *arena,
 			void (*zap)(struct vm_area_struct *vma, void *data), void *data,
-			bool drain);
+			enum arena_zap how);
 void arena_zap_range(struct vm_area_struct *vma, u32 pgoff, u32 page_cnt);
 long arena_alloc_pages(struct bpf_arena *arena, long uaddr, long page_cnt, int node_id,
 		       bool sleepable, bool large);

@@ -292,7 +292,9 @@ static void arena_push_slot(struct arena_slabs *sl, u32 pgoff, unsigned long slo
 	do {
 		WRITE_ONCE(*p, slot | FIELD_PREP(ARENA_SLOT_NEXT, head));
 	} while (!atomic_try_cmpxchg(&sl->dead_slots, &head, pgoff));
-	irq_work_queue(&sl->irq);
+	/* As for slabs, see bpf_arena_slab_unmap() */
+	if (head == ARENA_SLOT_NEXT_END)
+		irq_work_queue(&sl->irq);
 }
 
 /* ---- a page's way in ---- */
@@ -430,9 +432,14 @@ void bpf_arena_slab_unmap(struct arena_slab *as)
 	 * In this order: irq_work and work item can be queued again as soon as a run has
 	 * begun, so the one that may have missed the slab is not the last. @as may be
 	 * gone by then, @sl is not: whoever gives slabs up is waited for before it goes.
+	 *
+	 * Only who finds the list empty queues it, which is no loss: the worker takes all,
+	 * after that. And where a program is called by the irq_work, or behind it, and gives
+	 * up a slab or a large object there, or fails to get one, the irq_work would come
+	 * again for each, at once, and no task on this CPU; so it has to wait for the worker.
 	 */
-	llist_add(&as->node, &sl->dead);
-	irq_work_queue(&sl->irq);
+	if (llist_add(&as->node, &sl->dead))
+		irq_work_queue(&sl->irq);
 }
 
 static void arena_slab_irq(struct irq_work *irq)
@@ -621,7 +628,7 @@ static void arena_slab_worker(struct work_struct *work)
 	arena_batch_unmap(&b, &pages);						/* (a) */
 	arena_window(ARENA_WINDOW_UNMAPPED);
 	flush_tlb_kernel_range(b.start, b.end);					/* (b) */
-	arena_zap_mappings(arena, arena_batch_zap, &b, true);			/* (c) */
+	arena_zap_mappings(arena, arena_batch_zap, &b, ARENA_ZAP_DRAIN);	/* (c) */
 	if (b.slabs)
 		synchronize_rcu();						/* (d) */
 	arena_window(ARENA_WINDOW_FREE);
@@ -654,11 +661,12 @@ out:
 	wake_up_all(&sl->wait);
 }
 
-/* Somebody found the arena full. Any context. */
+/* Somebody found the arena full. Any context; only one has it queued, as for dead slabs. */
 static void arena_want_drain(struct arena_slabs *sl)
 {
-	WRITE_ONCE(sl->want_drain, true);
-	irq_work_queue(&sl->irq);
+	/* Orders what the caller has read of drain_started; pairs with arena_drain() */
+	if (!xchg(&sl->want_drain, true))
+		irq_work_queue(&sl->irq);
 }
 
 /*
@@ -700,10 +708,10 @@ static bool arena_drained(struct arena_slabs *sl, bool nowait)
  * mapped, and a flush of all TLBs, and not a page of the CPU's list.
  *
  * Two sheaves for each CPU and ten full ones for each node (MAX_FULL_SHEAVES in
- * mm/slub.c) must leave seven eighths of the arena to those who use it; so small a sheaf
- * that it is no use is none at all.
+ * mm/slub.c) of a cache have an eighth of the arena at most; so small a sheaf that it is
+ * no use is none at all.
  */
-static unsigned int arena_sheaf_capacity(unsigned long nr_pages, unsigned int size)
+static unsigned int arena_sheaf_capacity(unsigned long nr_pages, unsigned long size)
 {
 	unsigned long sheaves = 2 * num_possible_cpus() + 10 * nr_node_ids;
 	unsigned long limit = nr_pages * (PAGE_SIZE / size) / 8 / sheaves;
@@ -718,6 +726,10 @@ static struct arena_slabs *arena_slabs_create(struct bpf_arena *arena)
 	struct mem_cgroup *old, *memcg;
 	struct arena_slabs *sl;
 
+	/* Others may hold the mutex for long, who reclaim memory for theirs */
+	sl = arena_slabs(arena);
+	if (sl)
+		return sl;
 	guard(mutex)(&arena_slabs_mutex);
 	sl = arena_slabs(arena);
 	if (sl)
@@ -791,6 +803,7 @@ arena_cache_create(struct arena_slabs *sl, const char *name, unsigned int size,
 	struct kmem_cache_args args = { .align = align };
 	struct bpf_arena *arena = sl->arena;
 	struct bpf_arena_cache *c;
+	unsigned long place;
 
 	lockdep_assert_held(&sl->lock);
 
@@ -821,7 +834,12 @@ arena_cache_create(struct arena_slabs *sl, const char *name, unsigned int size,
 	refcount_set(&c->ref, 1);
 
 	args.arena = c;
-	args.sheaf_capacity = arena_sheaf_capacity(c->nr_pages, size);
+	/* Of the place that an object takes; of small ones, maybe, of more */
+	if (flags & SLAB_HWCACHE_ALIGN)
+		align = max_t(unsigned int, align, cache_line_size());
+	place = roundup(max_t(unsigned long, size, ARENA_OBJ_MIN_SIZE),
+			max_t(unsigned long, align, ARENA_OBJ_MIN_SIZE));
+	args.sheaf_capacity = arena_sheaf_capacity(c->nr_pages, place);
 	c->s = kmem_cache_create(name, size, &args, flags | SLAB_BPF_ARENA);
 	if (!c->s)
 		goto err_stats;
@@ -966,8 +984,12 @@ void *bpf_arena_slab_alloc_slow(struct bpf_arena_cache *c, gfp_t gfp, int node, 
 {
 	void *kaddr = NULL;
 
+	/* Where there is none in any case the arena need not be full */
+	if (nolock && !kmem_cache_may_alloc_nolock(c->s))
+		goto out;
 	if (arena_drained(c->arena->slabs, nolock || !gfpflags_allow_blocking(gfp)))
 		kaddr = slab_arena_alloc_again(c, gfp, node);
+out:
 	if (!kaddr)
 		arena_count(c->arena->slabs, ARENA_FAILED_ALLOCS);
 	return kaddr;

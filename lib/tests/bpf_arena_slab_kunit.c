@@ -924,6 +924,42 @@ static void slabs_avoid_scratch(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, slabs_left(test), 0);
 }
 
+/*
+ * Who frees looks for each page in all ranges that are dying: those that a program makes by
+ * allocating where it has scratch stay few. With irqs off nobody takes any away meanwhile.
+ */
+static void scratch_that_waits_is_bounded(struct kunit *test)
+{
+	struct slab_ctx *ctx = ctx_of(test);
+	struct bpf_map *map = &ctx->arena->map;
+	unsigned int dying, tries = 0;
+	unsigned long flags;
+
+	KUNIT_ASSERT_GT(test, TEST_PAGES, 2 * ARENA_SCRATCH_MAX);
+	for (u32 i = 0; i < TEST_PAGES; i++) {
+		u64 uaddr = TEST_USER_START + (u64)i * PAGE_SIZE;
+
+		KUNIT_ASSERT_TRUE(test, arena_map_scratch(ctx->arena,
+							  (long)test_arena_kaddr(ctx->arena, uaddr)));
+	}
+	local_irq_save(flags);
+	for (; tries < TEST_PAGES / ARENA_SCRUB_MAX; tries++)
+		bpf_arena_alloc_pages_non_sleepable(map, NULL, 1, NUMA_NO_NODE, 0);
+	dying = list_count_nodes(&ctx->arena->dying);
+	local_irq_restore(flags);
+	KUNIT_EXPECT_GT(test, dying, ARENA_SCRUB_MAX);
+	KUNIT_EXPECT_LE(test, dying, ARENA_SCRATCH_MAX);
+
+	settle(test);
+	irq_work_sync(&ctx->arena->free_irq);
+	flush_work(&ctx->arena->free_work);
+	KUNIT_EXPECT_EQ(test, ctx->arena->nr_scratch, 0);
+	/* Nothing of it is lost */
+	KUNIT_EXPECT_EQ(test, is_range_tree_set(&ctx->arena->rt, 0, TEST_PAGES), 0);
+	KUNIT_EXPECT_NOT_NULL(test, bpf_arena_alloc_pages_non_sleepable(map, NULL, 1, NUMA_NO_NODE,
+									0));
+}
+
 /* The kfunc; only BTF knows it */
 void bpf_arena_free_pages(void *p__map, void *ptr__ign, u32 page_cnt);
 
@@ -977,12 +1013,13 @@ static void free_pages_leaves_slabs_alone(struct kunit *test)
 }
 
 /* Between the clearing of PTEs and the end of a free, somebody allocates in there */
-static void alloc_in_the_window(struct bpf_arena *arena,
+static bool alloc_in_the_window(struct bpf_arena *arena,
 				void (*zap)(struct vm_area_struct *vma, void *data), void *data,
-				bool drain)
+				enum arena_zap how)
 {
 	bpf_arena_alloc_pages_sleepable(&arena->map, (void *)TEST_USER_START + 15 * PAGE_SIZE, 1,
 					NUMA_NO_NODE, 0);
+	return true;
 }
 
 /* A range that is being freed is nobody's, also where it was free before */
@@ -1006,16 +1043,16 @@ static void allocation_during_a_free(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, is_range_tree_set(&ctx->arena->rt, 0, TEST_PAGES), 0);
 }
 
-/* Slabs and large objects behind the end of a short mapping go without its neighbour */
 /* Somebody else frees pages of which the last are in the range that is being freed */
 static unsigned int frees_in_the_window;
 
-static void free_in_the_window(struct bpf_arena *arena,
+static bool free_in_the_window(struct bpf_arena *arena,
 			       void (*zap)(struct vm_area_struct *vma, void *data), void *data,
-			       bool drain)
+			       enum arena_zap how)
 {
 	if (!frees_in_the_window++)
 		bpf_arena_free_pages(&arena->map, (void *)TEST_USER_START + 5 * PAGE_SIZE, 7);
+	return true;
 }
 
 static void free_that_ends_in_a_free(struct kunit *test)
@@ -1041,6 +1078,7 @@ static void free_that_ends_in_a_free(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, is_range_tree_set(&ctx->arena->rt, 0, TEST_PAGES), 0);
 }
 
+/* Slabs and large objects behind the end of a short mapping go without its neighbour */
 static void short_mapping_has_a_neighbour(struct kunit *test)
 {
 	struct bpf_arena *arena = test_arena_create(512, 0, 0);
@@ -1262,6 +1300,7 @@ static struct kunit_case slab_cases[] = {
 	KUNIT_CASE(offset_zero_is_never_given),
 	KUNIT_CASE(mapping_of_another_length),
 	KUNIT_CASE(slabs_avoid_scratch),
+	KUNIT_CASE(scratch_that_waits_is_bounded),
 	KUNIT_CASE(free_pages_leaves_slabs_alone),
 	KUNIT_CASE(allocation_during_a_free),
 	KUNIT_CASE(free_that_ends_in_a_free),

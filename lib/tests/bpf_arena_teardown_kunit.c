@@ -1005,6 +1005,21 @@ static void sheaves_begin_at_four_objects(struct kunit *test)
 	}
 }
 
+/* What an object takes, not what was asked for, is what sheaves hold */
+static void sheaves_know_the_alignment(struct kunit *test)
+{
+	struct bpf_arena *arena = arena_of(test, 4 * pages_for_sheaves(PAGE_SIZE));
+	struct bpf_arena_cache *page = cache_of(test, arena, PAGE_SIZE), *c;
+
+	KUNIT_ASSERT_GT(test, page->s->sheaf_capacity, 0);
+	c = bpf_arena_cache_create(&arena->map, "kunit:apart", 8, PAGE_SIZE, 0);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(c));
+	KUNIT_EXPECT_EQ(test, c->s->sheaf_capacity, page->s->sheaf_capacity);
+	bpf_arena_cache_destroy(c);
+	bpf_arena_cache_destroy(page);
+	destroy_and_check(test, arena, 0);
+}
+
 static int td_init(struct kunit *test)
 {
 	struct td_ctx *ctx = kunit_kzalloc(test, sizeof(*ctx), GFP_KERNEL);
@@ -1049,6 +1064,7 @@ static struct kunit_case td_cases[] = {
 	KUNIT_CASE_PARAM(detach_meets_a_shrinker, shrinker_gen_params),
 	KUNIT_CASE_PARAM(caches_go_while_others_shrink_them, shrinker_gen_params),
 	KUNIT_CASE(sheaves_begin_at_four_objects),
+	KUNIT_CASE(sheaves_know_the_alignment),
 	KUNIT_CASE_PARAM(small_arena_gives_all_again, small_gen_params),
 	KUNIT_CASE_PARAM(small_arena_without_sleeping, small_gen_params),
 	{}

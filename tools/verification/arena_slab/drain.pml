@@ -3,7 +3,7 @@
  * Waiting for what others hold idle, when the arena is full.
  *
  * Models arena_wait_drained(), arena_want_drain(), arena_drain() and the end of
- * arena_slab_worker() in kernel/bpf/arena_slab.c. Two tasks wait, one worker drains.
+ * arena_slab_worker() in kernel/bpf/arena_slab.c. Three tasks wait, one worker drains.
  *
  * Two accesses of different words by one CPU come in either order, unless something
  * orders them: a task's load of drain_started and its store to want_drain, the
@@ -23,6 +23,7 @@
  *	ANY_DRAIN	a drain that is under way is good enough
  *	CLEAR_LATE	want_drain is reset after the drain
  *	DONE_EARLY	the drain counts as done when it has begun
+ *	TEST_FIRST	want_drain is read and then set
  */
 bit want_drain, work;
 byte started, finished;		/* drain_started, drain_done */
@@ -30,23 +31,38 @@ byte started, finished;		/* drain_started, drain_done */
 /* ghosts: drains that looked at the caches, and are through with them */
 byte scans_begun, scans_done;
 
+/* xchg() */
+inline ask()
+{
+#ifdef TEST_FIRST
+	others = want_drain;
+	want_drain = 1
+#else
+	d_step { others = want_drain; want_drain = 1 }
+#endif
+}
+
 proctype waiter()
 {
 	byte seq, before;
+	bit others;
 
 	before = scans_begun;
 	if
 #ifdef NO_ACQUIRE
-	:: want_drain = 1; seq = started + 1
+	:: ask(); seq = started + 1
 #endif
 #ifdef ANY_DRAIN
-	:: seq = finished + 1; want_drain = 1
+	:: seq = finished + 1; ask()
 #else
-	:: seq = started + 1; want_drain = 1
+	:: seq = started + 1; ask()
 #endif
 	fi;
-	/* irq_work_queue(), queue_work(): atomics, which order all before */
-	work = 1;
+	/* irq_work_queue(), queue_work(): only by who is the first to ask */
+	if
+	:: !others -> work = 1
+	:: else
+	fi;
 	finished >= seq;
 	assert(scans_done > before)
 }
@@ -86,6 +102,7 @@ init
 {
 	atomic {
 		run worker();
+		run waiter();
 		run waiter();
 		run waiter()
 	}

@@ -23,6 +23,7 @@
  *	PUSH_STORE	a push is a load and a store
  *	NEXT_LATE	the worker reads @next after the slot may be somebody else's
  *	QUEUE_FIRST	the worker is called before there is something to do
+ *	NEVER_QUEUED	who finds the stack empty leaves calling the worker to the next one
  *	SLOTS_LATE	the slots are set after the lock has been dropped
  *	TAILS_KEPT	the worker leaves the tails as they are when it clears the PTEs
  */
@@ -79,7 +80,15 @@ inline push(p, kind)
 		fi
 	od;
 #ifndef QUEUE_FIRST
-	work = 1;
+	/* Only who finds it empty */
+	if
+#ifdef NEVER_QUEUED
+	:: head != END -> work = 1
+#else
+	:: head == END -> work = 1
+#endif
+	:: else
+	fi;
 #endif
 	head = 0
 }

@@ -392,6 +392,80 @@ static int test_each_return_defers(void)
 	return in_group(each_return_defers);
 }
 
+/* ---- an irq_work that has a cause to come again each time ---- */
+
+static int again_with(struct bpf_object *obj, struct bpf_link **links, bool pages)
+{
+	const char *progs[] = { pages ? "again_pages" : "again_slab", "again_begins" };
+	__u64 runs;
+
+	if (!pages)
+		CHECK_EQ(run_prog(obj, "fill_up"), 0);
+	if (attach_all(obj, links, progs, ARRAY_SIZE(progs)))
+		return 1;
+	VAR(obj, __u32, "again_what") = pages;
+	__atomic_store_n(&VAR(obj, __u64, "again_max"), STORM_MAX, __ATOMIC_RELEASE);
+	/* For as long as drains may pause, and longer */
+	for (int i = 0; i < 10; i++) {
+		__atomic_store_n(&VAR(obj, __u32, "again_pid"), (__u32)gettid(), __ATOMIC_RELEASE);
+		be_a_nuisance();
+		usleep(50000);
+	}
+	CHECK(WAIT_FOR(20, __atomic_load_n(&VAR(obj, __u64, "again_runs"), __ATOMIC_ACQUIRE)));
+	__atomic_store_n(&VAR(obj, __u64, "again_max"), 0, __ATOMIC_RELEASE);
+	runs = __atomic_load_n(&VAR(obj, __u64, "again_runs"), __ATOMIC_ACQUIRE);
+	printf("# %llu runs\n", runs);
+	/* A few for each of the ten */
+	CHECK(runs < 100);
+	return 0;
+}
+
+static int run_again(bool pages)
+{
+	struct bpf_link *links[2] = {};
+	struct bpf_object *obj;
+	int err;
+
+	if (libbpf_find_vmlinux_btf_id(pages ? "arena_free_irq" : "arena_slab_irq",
+				       BPF_TRACE_FENTRY) <= 0)
+		return SKIP("this kernel's BTF has no function of the irq_work");
+	obj = open_image("hostile", pages ? PROGS("again_pages", "again_begins") :
+					    PROGS("again_slab", "again_begins", "fill_up"));
+	if (!obj)
+		return 1;
+	bpf_map__set_autocreate(bpf_object__find_map_by_name(obj, "outer"), false);
+	bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "arena"), 64);
+	if (bpf_object__load(obj)) {
+		bpf_object__close(obj);
+		return FAIL("hostile: cannot be loaded: %s (-v shows why)", strerror(errno));
+	}
+	err = again_with(obj, links, pages);
+	for (int i = 0; i < 2; i++)
+		bpf_link__destroy(links[i]);
+	bpf_object__close(obj);
+	return err;
+}
+
+static int fails_in_irq_work(void)
+{
+	return run_again(false);
+}
+
+static int frees_in_irq_work(void)
+{
+	return run_again(true);
+}
+
+static int test_fails_in_irq_work(void)
+{
+	return in_group(fails_in_irq_work);
+}
+
+static int test_frees_in_irq_work(void)
+{
+	return in_group(frees_in_irq_work);
+}
+
 /* ---- the arena of somebody else ---- */
 
 static int create_arena(void)
@@ -947,6 +1021,10 @@ const struct test hostile_tests[] = {
 	  test_inside },
 	{ "hostile/each_return_defers", "who defers a free for each that is returned stops nobody",
 	  test_each_return_defers },
+	{ "hostile/fails_in_irq_work", "nor who finds the arena full where a drain is asked for",
+	  test_fails_in_irq_work },
+	{ "hostile/frees_in_irq_work", "nor who frees pages where the worker is called for some",
+	  test_frees_in_irq_work },
 	{ "hostile/nested_reports", "bad frees inside of the reports of bad frees warn of nothing",
 	  test_nested_reports },
 	{ "hostile/foreign_bare", "another arena, from a map of maps, gives nothing",

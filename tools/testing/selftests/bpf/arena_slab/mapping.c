@@ -1245,6 +1245,64 @@ SLAB(mmap_refused, 0)
 SLAB(mremap, 0)
 SLAB(userfaultfd, 0)
 
+/* ---- programs under the mmap_lock ---- */
+
+static void *writer(void *arg)
+{
+	struct bpf_object *obj = arg;
+	void *p;
+
+	while (!__atomic_load_n(&VAR(obj, __u32, "has_lock"), __ATOMIC_ACQUIRE))
+		;
+	__atomic_store_n(&VAR(obj, __u32, "writer_comes"), 1, __ATOMIC_RELEASE);
+	p = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return p == MAP_FAILED ? "" : NULL;
+}
+
+static int free_under_lock(void)
+{
+	struct bpf_object *obj = load_image("share", PROGS("two_pages_at", "free_under_lock"));
+	volatile char *p;
+	void *failed;
+	pthread_t t;
+
+	if (!obj)
+		return 1;
+	CHECK_EQ(run_prog(obj, "two_pages_at"), 0);
+	p = (volatile char *)VAR(obj, __u64, "objs");
+	/* Mapped here, so that they have to be taken off */
+	p[0] = p[PAGE] = 1;
+	CHECK_EQ(pthread_create(&t, NULL, writer, obj), 0);
+	CHECK_EQ(run_prog(obj, "free_under_lock"), 0);
+	CHECK_EQ(VAR(obj, __u32, "freed"), 1);
+	CHECK_EQ(pthread_join(t, &failed), 0);
+	CHECK(!failed);
+	/* They are gone, here as well, and can be had again */
+	CHECK(WAIT_FOR(20, !run_prog(obj, "two_pages_at")));
+	CHECK_EQ(VAR(obj, __u64, "objs"), (unsigned long)p);
+	CHECK(!p[0] && !p[PAGE]);
+	bpf_object__close(obj);
+	return 0;
+}
+
+/* In a process that can be left behind */
+static int test_free_under_mmap_lock(void)
+{
+	int status, err;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		err = free_under_lock();
+		fflush(stdout);
+		_exit(err);
+	}
+	if (!WAIT_FOR(30, waitpid(pid, &status, WNOHANG) == pid))
+		return FAIL("a program and a writer wait for each other");
+	return !WIFEXITED(status) || WEXITSTATUS(status);
+}
+
 #define ONE(name, desc)		{ "mapping/" #name, desc, test_##name }
 /* @is of a slab page, @control of an ordinary one */
 #define TWO(name, is, control)						\
@@ -1299,6 +1357,7 @@ const struct test mapping_tests[] = {
 	ONE(munmap, "the arena can be unmapped and mapped again"),
 	ONE(mmap_refused, "a private, second, shorter, executable mapping is refused"),
 	ONE(mremap, "mremap() fails, and leaves the mapping as it was"),
+	ONE(free_under_mmap_lock, "a program that has the mmap_lock frees pages of the process"),
 	ONE(userfaultfd, "userfaultfd does not register the mapping, in any mode"),
 	{}
 };

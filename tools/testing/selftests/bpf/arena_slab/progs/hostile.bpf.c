@@ -312,6 +312,63 @@ int BPF_PROG(storm_begins)
 	return 0;
 }
 
+/* ---- a cause for an irq_work, where it runs ---- */
+
+u64 again_runs, again_max;
+u32 again_what;		/* 0: an allocation fails, 1: pages are freed */
+u32 again_pid;
+
+static __always_inline void again(void)
+{
+	if (again_what)
+		bpf_arena_free_pages(&arena, alloc_page_at(0), 1);
+	else
+		release(alloc(PAGE_SIZE));
+}
+
+/* Both irq_works of an arena only call a worker: it wants the CPU that they are on */
+SEC("fentry/arena_slab_irq")
+int BPF_PROG(again_slab)
+{
+	if (again_runs >= again_max)
+		return 0;
+	again_runs++;
+	again();
+	return 0;
+}
+
+SEC("fentry/arena_free_irq")
+int BPF_PROG(again_pages)
+{
+	if (again_runs >= again_max)
+		return 0;
+	again_runs++;
+	again();
+	return 0;
+}
+
+SEC("tp_btf/mm_page_alloc")
+int BPF_PROG(again_begins)
+{
+	if ((u32)bpf_get_current_pid_tgid() != again_pid)
+		return 0;
+	again_pid = 0;
+	again();
+	return 0;
+}
+
+/* All of the arena, by who does not have it drained */
+SEC("syscall")
+int fill_up(void *ctx)
+{
+	u32 i;
+
+	bpf_for(i, 0, ARENA_PAGES)
+		if (!alloc_page_at(0))
+			break;
+	return 0;
+}
+
 /* ---- the arena of somebody else ---- */
 
 struct {

@@ -113,6 +113,50 @@ int poke(void *ctx)
 	return 0;
 }
 
+/* ---- under an mmap_lock ---- */
+
+u32 has_lock, writer_comes, freed;
+
+static long with_vma(struct task_struct *task, struct vm_area_struct *vma, void *ctx)
+{
+	u64 began = 0;
+	u32 i;
+
+	has_lock = 1;
+	/* And another thread waits to have it for writing */
+	bpf_for(i, 0, 8000000) {
+		if (!began && *(volatile u32 *)&writer_comes)
+			began = bpf_ktime_get_ns();
+		if (began && bpf_ktime_get_ns() - began > 50 * MSEC)
+			break;
+	}
+	if (began) {
+		bpf_arena_free_pages(&arena, (void __arena *)objs[0], 2);
+		freed = 1;
+	}
+	return 0;
+}
+
+/* Two pages that user space maps go where this process's mmap_lock is held for reading */
+SEC("syscall")
+int free_under_lock(void *ctx)
+{
+	u32 unused = 0;
+
+	return bpf_find_vma(bpf_get_current_task_btf(), objs[0], with_vma, &unused, 0);
+}
+
+/* Two pages of the ordinary kind, anywhere, or at the place of objs[0] */
+SEC("syscall")
+int two_pages_at(void *ctx)
+{
+	u64 p = (u64)bpf_arena_alloc_pages(&arena, (void __arena *)objs[0], 2, NUMA_NO_NODE, 0);
+
+	CHECK(p);
+	objs[0] = p;
+	return 0;
+}
+
 /* A page of the ordinary kind at the place of objs[0] */
 SEC("syscall")
 int page_at(void *ctx)
