@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Compare the slab allocator's objects of a kernel whose SLAB_BPF_ARENA is off with
-# those of the pristine kernel: every section that is loaded, with its relocations, and
+# those of the pristine kernel, in which only those defects of mm/ are mended that the series
+# mends before anything else: every section that is loaded, with its relocations, and
 # the size of each function. Both are compiled for it, by the kernel's configuration, from
 # where neither the path of the tree nor numbers of lines get into them; only the counters
 # in names that the compiler makes may differ. The last line is "N passed, N failed, N
@@ -67,8 +68,21 @@ contents() {
 	done
 }
 
+# Fixes of mm/ that are no part of the option
+FIXES=("$REPO"/series/*-slub-nolock-{charge,policy}.diff)
+
+# Links to the pristine tree, and the files that are mended
+mend() {
+	rm -rf "$MENDED" && cp -al "$PRISTINE" "$MENDED" && cat "${FIXES[@]}" | patch -s -p1 -d "$MENDED"
+}
+
 lock
 PRISTINE=$("$VM/source.sh")
+MENDED=$CACHE/build/mended
+id=$({ printf '%s\n' "$PRISTINE"; cat "${FIXES[@]}"; } | hash)
+is_done "$MENDED.done" "$id" || step "mend the pristine kernel" mend mend
+mark_done "$MENDED.done" "$id"
+PRISTINE=$MENDED
 step "build objects of the pristine kernel ($NAME)" "objects-base-$NAME" build "$PRISTINE" "$BASE"
 step "build objects of this kernel ($NAME)" "objects-$NAME" build "$TREE" "$OURS"
 
