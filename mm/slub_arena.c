@@ -18,6 +18,33 @@ static noinline void *alloc_arena_slow(struct kmem_cache *s, gfp_t gfp, int node
 	return ___slab_alloc(s, gfp, node, &ac);
 }
 
+static __always_inline void *clear_16(void *p)
+{
+	u64 *word = p;
+
+	word[0] = 0;
+	word[1] = 0;
+	return word + 2;
+}
+
+/*
+ * Programs get all of their objects zeroed, and most are small: for these memset() is
+ * twice as many instructions around the stores, in a function of its own.
+ */
+static __always_inline void clear_object(void *p, unsigned int size)
+{
+	if (unlikely(size & ~0x70)) {
+		memset(p, 0, size);
+		return;
+	}
+	if (size & 64)
+		p = clear_16(clear_16(clear_16(clear_16(p))));
+	if (size & 32)
+		p = clear_16(clear_16(p));
+	if (size & 16)
+		clear_16(p);
+}
+
 /*
  * kmem_cache_alloc_node() of arena caches, which have no object extensions, no KFENCE
  * and no kmemleak.
@@ -37,8 +64,8 @@ alloc_arena(struct kmem_cache *s, gfp_t gfp, int node, unsigned int alloc_flags)
 			return NULL;
 	}
 	object = kasan_slab_alloc(s, object, gfp, false);
-	if (unlikely(slab_want_init_on_alloc(gfp, s)))
-		memset(object, 0, s->object_size);
+	if (slab_want_init_on_alloc(gfp, s))
+		clear_object(object, s->object_size);
 	kmsan_slab_alloc(s, object, gfp);
 	return object;
 }
