@@ -318,8 +318,10 @@ static void slab_arena_defer(struct arena_slab *as, unsigned int idx)
 	 * Nothing gets lost: who finds the stack empty puts the slab on the list, and
 	 * until that is done nobody takes the stack, whose objects keep the slab. Who
 	 * finds the list empty queues the irq_work, after the arena_list_add(): a run that
-	 * has begun, and may have missed it, can be queued again.
+	 * has begun, and may have missed it, can be queued again. The others count on
+	 * them: nobody is preempted before it is done.
 	 */
+	guard(preempt)();
 	do {
 		WRITE_ONCE(as->state[idx], ARENA_OBJ_DEFERRED | head);
 	} while (!atomic_try_cmpxchg(&as->defer_head, &head, idx));
@@ -427,6 +429,7 @@ void slab_arena_free_rcu(struct arena_slab *as, void *object)
 	 * the head; pairs with the one in slab_arena_rcu_next(). As long as the object is
 	 * not back it keeps the slab.
 	 */
+	guard(preempt)();
 	do {
 		WRITE_ONCE(as->state[idx], ARENA_OBJ_DEFERRED | FIELD_GET(ARENA_RCU_NEW, old));
 	} while (!atomic_try_cmpxchg(&as->rcu, &old,

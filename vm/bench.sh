@@ -4,9 +4,10 @@
 # `arenaslab bench` in the VM, for each architecture: all works with one CPU, where QEMU
 # counts instructions and a nanosecond is one, so that figures repeat; then what needs two
 # CPUs without that, to be read as ratios. On the kernel of FLAVOR=bench, which has none of
-# the tests' checks. In between, plain kmem_caches on the tests' kernel, on the one with the
-# option off and on the one without our patches, if there are builds of them, or with
-# BENCH_BASE=1: what the option costs those who do not use it.
+# the tests' checks. In between, plain kmem_caches on the tests' kernel, before there are
+# arena caches and with one, on the kernel with the option off and on the one without our
+# patches, if there are builds of them, or with BENCH_BASE=1: what the option costs those who
+# do not use it.
 #
 # Tables are on stdout, and the figures in bench-ARCH.json of the run's logs, with one
 # plot of them. No time is too long: the exit status says that something could not be
@@ -54,14 +55,14 @@ build() {
 	"$VM/kernel.sh" >/dev/null && "$VM/user.sh" >/dev/null
 }
 
-# bench TITLE FILE COMMAND: tables, and figures in FILE of the run's logs.
+# bench TITLE FILE COMMAND [BEFORE]: tables, and figures in FILE of the run's logs.
 bench() {
-	local title=$1 file=$2 command=$3 args=
+	local title=$1 file=$2 command=$3 before=${4:-} args=
 
 	[ "$ARCH" != x86_64 ] || args='tsc_early_khz=1000000'
 	printf '== %s (%s)\n\n' "$title" "$NAME"
 	HOST_DIR=$ARENA_SLAB_RUN "$VM/boot.sh" -n "$file" -a "nokaslr $args" \
-		-c "arenaslab bench --json $command >/host/$file.json"
+		-c "${before:+$before >/dev/null && }arenaslab bench --json $command >/host/$file.json"
 }
 
 # The clock is the number of instructions: with one CPU, and no other thread for it
@@ -99,6 +100,9 @@ for arch in "$@"; do
 		in_kernel "$arch" "$flavor" is_built || continue
 		try in_kernel "$arch" "$flavor" counted 'instructions, plain caches' \
 			"bench-$arch-plain${flavor:+-$flavor}" "$PLAIN"
+		[ -n "$flavor" ] || try in_kernel "$arch" "$flavor" counted \
+			'instructions, plain caches where there are arena caches' \
+			"bench-$arch-plain-used" "$PLAIN" "arenaslab bench --json -w hot -s 64 -r 1 -p arena_cache"
 		try in_kernel "$arch" "$flavor" sizes
 	done
 	try in_kernel "$arch" bench parallel 'two CPUs, ratios' "bench-$arch-two" '-w remote -w local2 -s 64 -s 1024 -r 3'

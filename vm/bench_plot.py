@@ -5,16 +5,16 @@
 Usage: bench_plot.py FIGURES.json PLOT.svg
        bench_plot.py --merge ALL.json FIGURES.json...
 
-Above, instructions (or nanoseconds) of a pair of 64 bytes against the objects that are
-live; below, a hot pair by peer and size. What the loop itself takes is subtracted, as in
-the tool's tables. Nothing is needed but Python, and nothing but a browser to look at it:
+Above, instructions of a pair of 64 bytes against the objects that are live; below, of a
+hot pair by peer and size. An instruction is a nanosecond in what was measured with -icount.
+What the loop itself takes is subtracted, as in the tool's tables. Nothing is needed but Python, and nothing but a browser to look at it:
 colours are for light and dark, the font is the reader's.
 """
 import json
 import math
 import sys
 
-WIDTH, HEIGHT = 800, 760
+WIDTH, HEIGHT = 800, 790
 LEFT, RIGHT = 62, 20
 
 # A hue for each peer, which reads on white and on black
@@ -100,7 +100,8 @@ class Plot:
         self.add(f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{cls}"/>')
 
     def svg(self):
-        return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
+        return ('<!-- SPDX-License-Identifier: GPL-2.0 -->\n<!-- made by vm/bench_plot.py -->\n'
+                f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
                 f'width="{WIDTH}" height="{HEIGHT}">\n<style>{STYLE}</style>\n' +
                 "\n".join(self.parts) + "\n</svg>\n")
 
@@ -128,7 +129,7 @@ class Scale:
 def legend(plot, peers, y):
     x = LEFT
     for peer in peers:
-        width = 24 + 7.2 * len(peer)
+        width = 30 + 7.4 * len(peer)
         if x + width > WIDTH - RIGHT:
             x, y = LEFT, y + 18
         plot.add(f'<rect x="{x:.1f}" y="{y - 10:.1f}" width="12" height="12" fill="{COLOURS.get(peer, "#777777")}"/>')
@@ -143,7 +144,7 @@ def by_live(plot, pairs, top, bottom):
         kind = work.partition("-")[0]
         if kind in KINDS and size == 64 and peer in LINES:
             lines.setdefault((peer, kind), []).append((live, ns))
-    plot.text(LEFT, top - 38, "A pair of 64 bytes, by objects that are live (dashed: a random one of them, and back)",
+    plot.text(LEFT, top - 38, "Instructions of a pair of 64 bytes, by live objects (dashed: a random one, and back)",
               cls="title")
     if not lines:
         plot.text(LEFT, top + 20, "not measured")
@@ -175,13 +176,13 @@ def by_live(plot, pairs, top, bottom):
 
 def by_size(plot, pairs, top, bottom):
     hot = {(peer, size): ns for (work, peer, size), (ns, _) in pairs.items() if work == "hot"}
-    plot.text(LEFT, top - 56, "A hot pair, by size in bytes", cls="title")
+    plot.text(LEFT, top - 72, "Instructions of a hot pair, by size in bytes", cls="title")
     if not hot:
         plot.text(LEFT, top + 20, "not measured")
         return
     peers = [p for p in COLOURS if any(peer == p for peer, _ in hot)]
     sizes = sorted({size for _, size in hot})
-    legend(plot, peers, top - 36)
+    legend(plot, peers, top - 52)
     scale = Scale(hot.values(), top, bottom)
     scale.draw(plot)
     group = (WIDTH - RIGHT - LEFT) / len(sizes)
@@ -206,7 +207,7 @@ def main(args):
         pairs = table(load(args[0]))
         plot = Plot()
         by_live(plot, pairs, 66, 330)
-        by_size(plot, pairs, 450, 720)
+        by_size(plot, pairs, 470, 750)
         text = plot.svg()
         out = args[1]
     else:

@@ -59,7 +59,9 @@ struct bpf_arena {
 	u64 nr_pages;
 	/* ranges whose pages are on their way out: in no page table, not yet in rt */
 	struct list_head dying;
-	/* those of them that have scratch pages, and wait for the worker */
+	/* those of them that are mapped by users, where a program would have had to wait */
+	atomic_t nr_later;
+	/* those that have scratch pages; both wait for the worker */
 	unsigned int nr_scratch;
 	struct list_head vma_list;
 	/* protects vma_list */
@@ -92,16 +94,22 @@ static inline bool arena_may_report(struct bpf_arena *arena, struct bpf_prog *pr
 #define ARENA_SCRUB_MAX		16
 
 /*
- * And at most so many of them wait for the worker: who frees a range looks for each page of
- * it in all that are dying, with irqs off, and a program can cover an arena with scratch.
- * Who may not sleep finds no pages then.
+ * And at most so many, and those that are under way, wait to be taken off user mappings:
+ * who frees a range looks for each page of it in all that are dying, with irqs off. What a
+ * program frees then is left to the worker as a whole.
+ */
+#define ARENA_LATER_MAX		64
+
+/*
+ * And at most so many of those with scratch, which a program can cover an arena with. Who
+ * may not sleep finds no pages then.
  */
 #define ARENA_SCRATCH_MAX	64
 
 /*
  * A range between the moment its PTEs are cleared and the moment it may be used
- * again, in bpf_arena.dying; on the stack of the one who frees, or with scratch pages in
- * it, which nobody is to see meanwhile, in the span that waits for the worker.
+ * again, in bpf_arena.dying; on the stack of the one who frees, or in the span that waits
+ * for the worker: it has scratch pages, which nobody is to see meanwhile, or user mappings.
  */
 struct arena_dying_range {
 	struct list_head list;

@@ -288,6 +288,7 @@ static void arena_push_slot(struct arena_slabs *sl, u32 pgoff, unsigned long slo
 	unsigned long *p = arena_slots_ptr(sl, pgoff);
 	int head = atomic_read(&sl->dead_slots);
 
+	guard(preempt)();
 	/* Push only, taken as a whole: no ABA. Pairs with the xchg in the worker. */
 	do {
 		WRITE_ONCE(*p, slot | FIELD_PREP(ARENA_SLOT_NEXT, head));
@@ -437,7 +438,9 @@ void bpf_arena_slab_unmap(struct arena_slab *as)
 	 * after that. And where a program is called by the irq_work, or behind it, and gives
 	 * up a slab or a large object there, or fails to get one, the irq_work would come
 	 * again for each, at once, and no task on this CPU; so it has to wait for the worker.
+	 * The others count on the first one, who must not be preempted before he has queued it.
 	 */
+	guard(preempt)();
 	if (llist_add(&as->node, &sl->dead))
 		irq_work_queue(&sl->irq);
 }
@@ -664,6 +667,7 @@ out:
 /* Somebody found the arena full. Any context; only one has it queued, as for dead slabs. */
 static void arena_want_drain(struct arena_slabs *sl)
 {
+	guard(preempt)();
 	/* Orders what the caller has read of drain_started; pairs with arena_drain() */
 	if (!xchg(&sl->want_drain, true))
 		irq_work_queue(&sl->irq);
@@ -694,6 +698,9 @@ static bool arena_drained(struct arena_slabs *sl, bool nowait)
 		arena_wait_drained(sl);
 		return true;
 	}
+	/* alloc_pages_nolock() has no page there, however empty the arena is */
+	if (IS_ENABLED(CONFIG_PREEMPT_RT) && (in_nmi() || in_hardirq()))
+		return false;
 	if (time_after(jiffies, READ_ONCE(sl->last_drain) + ARENA_DRAIN_PAUSE))
 		arena_want_drain(sl);
 	return false;

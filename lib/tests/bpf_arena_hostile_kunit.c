@@ -1004,6 +1004,48 @@ static void refills_race_with_frees(struct kunit *test)
 	expect_empty(test, arena, 0);
 }
 
+/* ---- pages that wait for the worker ---- */
+
+/* Who frees looks for each page in all ranges that are on their way out, with irqs off */
+static void ranges_that_wait_are_few(struct kunit *test)
+{
+	const u32 nr = 4 * ARENA_LATER_MAX, pages = 3 * nr;
+	struct bpf_arena *arena = arena_of(test, pages, TEST_USER_START);
+	struct arena_dying_range *r;
+	unsigned long flags;
+	int dying = 0;
+	void *p;
+
+	p = bpf_arena_alloc_pages_sleepable(&arena->map, NULL, pages, NUMA_NO_NODE, 0);
+	KUNIT_ASSERT_NOT_NULL(test, p);
+	/* Somebody walks the mappings, which programs do not wait for, and the worker does */
+	mutex_lock(&arena->zap_mutex);
+	for (u32 i = 0; i < nr; i++)
+		bpf_arena_free_pages(&arena->map, p + i * 3 * PAGE_SIZE, 2);
+	arena_lock_sleepable(arena, &flags);
+	list_for_each_entry(r, &arena->dying, list)
+		dying++;
+	raw_res_spin_unlock_irqrestore(&arena->spinlock, flags);
+	mutex_unlock(&arena->zap_mutex);
+
+	KUNIT_EXPECT_GT(test, dying, 0);
+	/* The worker may have one of them in hands that he took as a whole */
+	KUNIT_EXPECT_LE(test, dying, ARENA_LATER_MAX + 1);
+	for (int i = 0; i < 2; i++) {
+		irq_work_sync(&arena->free_irq);
+		flush_work(&arena->free_work);
+	}
+	KUNIT_EXPECT_EQ(test, arena->nr_pages, nr);
+	KUNIT_EXPECT_EQ(test, atomic_read(&arena->nr_later), 0);
+	bpf_arena_free_pages(&arena->map, p, pages);
+	KUNIT_EXPECT_EQ(test, arena->nr_pages, 0);
+	/* Their places have come back, all of them */
+	p = bpf_arena_alloc_pages_sleepable(&arena->map, NULL, pages, NUMA_NO_NODE, 0);
+	KUNIT_EXPECT_NOT_NULL(test, p);
+	if (p)
+		bpf_arena_free_pages(&arena->map, p, pages);
+}
+
 /* ---- */
 
 static struct kunit_case hostile_cases[] = {
@@ -1022,6 +1064,7 @@ static struct kunit_case hostile_cases[] = {
 	KUNIT_CASE(no_arena_crosses_4_gib),
 	KUNIT_CASE(neighbours_do_not_meet),
 	KUNIT_CASE(other_arenas_objects_stay),
+	KUNIT_CASE(ranges_that_wait_are_few),
 #ifdef CONFIG_BPF_ARENA_FAULT_BY_ADDR
 	KUNIT_CASE(freed_page_is_recovered),
 #endif
