@@ -36,9 +36,21 @@ struct arena_faults___full {
 	atomic_long_t count;
 } __attribute__((preserve_access_index));
 
-/* Without CONFIG_MEMCG it is not there */
+/* Without CONFIG_MEMCG they are not there */
+struct cgroup_subsys_state___full {
+	struct cgroup *cgroup;
+} __attribute__((preserve_access_index));
+
+struct mem_cgroup___full {
+	struct cgroup_subsys_state___full css;
+} __attribute__((preserve_access_index));
+
+struct obj_cgroup___full {
+	struct mem_cgroup___full *memcg;
+} __attribute__((preserve_access_index));
+
 struct bpf_map___memcg {
-	struct obj_cgroup *objcg;
+	struct obj_cgroup___full *objcg;
 } __attribute__((preserve_access_index));
 
 extern const void bpf_map_fops __ksym;
@@ -73,7 +85,7 @@ static __u64 read_faults(struct arena_slabs *sl)
 static void read_memcg(struct arena_rec *rec, struct bpf_map *map)
 {
 	struct bpf_map___memcg *m = (void *)map;
-	struct obj_cgroup *objcg;
+	struct obj_cgroup___full *objcg;
 	const char *name;
 
 	if (!bpf_core_field_exists(m->objcg))
