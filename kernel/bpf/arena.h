@@ -152,7 +152,7 @@ enum arena_window {
 
 /* How arena_zap_mappings() gets at the mappings */
 enum arena_zap {
-	ARENA_ZAP_TRY,		/* a program: not where it would have to wait */
+	ARENA_ZAP_TRY,		/* a program: not where it would have to wait for long */
 	ARENA_ZAP_WAIT,		/* a worker */
 	ARENA_ZAP_DRAIN,	/* the slabs' worker: no munmap() and no fault is under way then */
 };

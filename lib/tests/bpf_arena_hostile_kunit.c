@@ -1046,6 +1046,60 @@ static void ranges_that_wait_are_few(struct kunit *test)
 		bpf_arena_free_pages(&arena->map, p, pages);
 }
 
+static unsigned int nr_unmapped;
+
+static void count_unmapped(enum arena_window window)
+{
+	nr_unmapped += window == ARENA_WINDOW_UNMAPPED;
+}
+
+/*
+ * A program asks for the same pages again and again, faster than they can be flushed out
+ * of TLBs. What it asked for is done once.
+ */
+static void spans_that_overlap_are_one(struct kunit *test)
+{
+	struct bpf_arena *arena = arena_of(test, 64, TEST_USER_START);
+	struct rnd_state rnd;
+	void *p;
+
+	p = bpf_arena_alloc_pages_sleepable(&arena->map, NULL, 64, NUMA_NO_NODE, 0);
+	KUNIT_ASSERT_NOT_NULL(test, p);
+	/* The worker is us */
+	disable_work_sync(&arena->free_work);
+	prandom_seed_state(&rnd, 17);
+	for (int i = 0; i < 2000; i++) {
+		/* Of 0 to 29, or of 40 to 63 */
+		u32 first = i & 1 ? 40 : 0, room = i & 1 ? 24 : 30;
+		u32 at = prandom_u32_state(&rnd) % room;
+		u32 nr = 1 + prandom_u32_state(&rnd) % (room - at);
+
+		bpf_arena_free_pages_non_sleepable(&arena->map, p + (first + at) * PAGE_SIZE, nr);
+	}
+	/* One alone, and two that meet */
+	bpf_arena_free_pages_non_sleepable(&arena->map, p + 31 * PAGE_SIZE, 1);
+	bpf_arena_free_pages_non_sleepable(&arena->map, p + 36 * PAGE_SIZE, 2);
+	bpf_arena_free_pages_non_sleepable(&arena->map, p + 34 * PAGE_SIZE, 2);
+	irq_work_sync(&arena->free_irq);
+	KUNIT_EXPECT_EQ(test, arena->nr_pages, 64);
+
+	nr_unmapped = 0;
+	kunit_activate_static_stub(test, arena_window, count_unmapped);
+	arena->free_work.func(&arena->free_work);
+	kunit_deactivate_static_stub(test, arena_window);
+	enable_work(&arena->free_work);
+
+	KUNIT_EXPECT_EQ(test, nr_unmapped, 4);
+	KUNIT_EXPECT_EQ(test, arena->nr_pages, 5);
+	KUNIT_EXPECT_EQ(test, is_range_tree_set(&arena->rt, 0, 30), 0);
+	KUNIT_EXPECT_NE(test, is_range_tree_set(&arena->rt, 30, 1), 0);
+	KUNIT_EXPECT_EQ(test, is_range_tree_set(&arena->rt, 31, 1), 0);
+	KUNIT_EXPECT_NE(test, is_range_tree_set(&arena->rt, 32, 2), 0);
+	KUNIT_EXPECT_EQ(test, is_range_tree_set(&arena->rt, 34, 4), 0);
+	KUNIT_EXPECT_NE(test, is_range_tree_set(&arena->rt, 38, 2), 0);
+	KUNIT_EXPECT_EQ(test, is_range_tree_set(&arena->rt, 40, 24), 0);
+}
+
 /* ---- */
 
 static struct kunit_case hostile_cases[] = {
@@ -1065,6 +1119,7 @@ static struct kunit_case hostile_cases[] = {
 	KUNIT_CASE(neighbours_do_not_meet),
 	KUNIT_CASE(other_arenas_objects_stay),
 	KUNIT_CASE(ranges_that_wait_are_few),
+	KUNIT_CASE(spans_that_overlap_are_one),
 #ifdef CONFIG_BPF_ARENA_FAULT_BY_ADDR
 	KUNIT_CASE(freed_page_is_recovered),
 #endif
