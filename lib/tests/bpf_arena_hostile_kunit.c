@@ -1006,14 +1006,33 @@ static void refills_race_with_frees(struct kunit *test)
 
 /* ---- pages that wait for the worker ---- */
 
+static int nr_dying(struct bpf_arena *arena)
+{
+	struct arena_dying_range *r;
+	unsigned long flags;
+	int nr = 0;
+
+	arena_lock_sleepable(arena, &flags);
+	list_for_each_entry(r, &arena->dying, list)
+		nr++;
+	raw_res_spin_unlock_irqrestore(&arena->spinlock, flags);
+	return nr;
+}
+
+static void wait_for_worker(struct bpf_arena *arena)
+{
+	for (int i = 0; i < 2; i++) {
+		irq_work_sync(&arena->free_irq);
+		flush_work(&arena->free_work);
+	}
+}
+
 /* Who frees looks for each page in all ranges that are on their way out, with irqs off */
 static void ranges_that_wait_are_few(struct kunit *test)
 {
 	const u32 nr = 4 * ARENA_LATER_MAX, pages = 3 * nr;
 	struct bpf_arena *arena = arena_of(test, pages, TEST_USER_START);
-	struct arena_dying_range *r;
-	unsigned long flags;
-	int dying = 0;
+	int dying;
 	void *p;
 
 	p = bpf_arena_alloc_pages_sleepable(&arena->map, NULL, pages, NUMA_NO_NODE, 0);
@@ -1022,19 +1041,13 @@ static void ranges_that_wait_are_few(struct kunit *test)
 	mutex_lock(&arena->zap_mutex);
 	for (u32 i = 0; i < nr; i++)
 		bpf_arena_free_pages(&arena->map, p + i * 3 * PAGE_SIZE, 2);
-	arena_lock_sleepable(arena, &flags);
-	list_for_each_entry(r, &arena->dying, list)
-		dying++;
-	raw_res_spin_unlock_irqrestore(&arena->spinlock, flags);
+	dying = nr_dying(arena);
 	mutex_unlock(&arena->zap_mutex);
 
 	KUNIT_EXPECT_GT(test, dying, 0);
 	/* The worker may have one of them in hands that he took as a whole */
 	KUNIT_EXPECT_LE(test, dying, ARENA_LATER_MAX + 1);
-	for (int i = 0; i < 2; i++) {
-		irq_work_sync(&arena->free_irq);
-		flush_work(&arena->free_work);
-	}
+	wait_for_worker(arena);
 	KUNIT_EXPECT_EQ(test, arena->nr_pages, nr);
 	KUNIT_EXPECT_EQ(test, atomic_read(&arena->nr_later), 0);
 	bpf_arena_free_pages(&arena->map, p, pages);
@@ -1044,6 +1057,27 @@ static void ranges_that_wait_are_few(struct kunit *test)
 	KUNIT_EXPECT_NOT_NULL(test, p);
 	if (p)
 		bpf_arena_free_pages(&arena->map, p, pages);
+}
+
+/* A call with many ranges does not wait as many times: the rest is left to the worker */
+static void who_waited_waits_no_more(struct kunit *test)
+{
+	struct bpf_arena *arena = arena_of(test, TEST_PAGES, TEST_USER_START);
+	void *p = (void *)TEST_USER_START;
+	int dying;
+
+	KUNIT_ASSERT_PTR_EQ(test, p, bpf_arena_alloc_pages_sleepable(&arena->map, p, 20,
+								     NUMA_NO_NODE, 0));
+	mutex_lock(&arena->zap_mutex);
+	bpf_arena_free_pages(&arena->map, p + 4 * PAGE_SIZE, 2);
+	/* What is on its way out already divides them: 0 to 3, and 6 to 19 */
+	bpf_arena_free_pages(&arena->map, p, 20);
+	dying = nr_dying(arena);
+	mutex_unlock(&arena->zap_mutex);
+	KUNIT_EXPECT_EQ(test, dying, 2);
+	wait_for_worker(arena);
+	expect_empty(test, arena, 0);
+	KUNIT_EXPECT_EQ(test, is_range_tree_set(&arena->rt, 0, TEST_PAGES), 0);
 }
 
 static unsigned int nr_unmapped;
@@ -1119,6 +1153,7 @@ static struct kunit_case hostile_cases[] = {
 	KUNIT_CASE(neighbours_do_not_meet),
 	KUNIT_CASE(other_arenas_objects_stay),
 	KUNIT_CASE(ranges_that_wait_are_few),
+	KUNIT_CASE(who_waited_waits_no_more),
 	KUNIT_CASE(spans_that_overlap_are_one),
 #ifdef CONFIG_BPF_ARENA_FAULT_BY_ADDR
 	KUNIT_CASE(freed_page_is_recovered),
