@@ -145,7 +145,7 @@ static inline unsigned long arena_fault_start(struct bpf_arena *arena)
 
 /* Where a page is between two owners, with no lock held */
 enum arena_window {
-	ARENA_WINDOW_FAULT,	/* a user fault has found a slab page, and not mapped it */
+	ARENA_WINDOW_FAULT,	/* a user fault has found a page, and not mapped it */
 	ARENA_WINDOW_UNMAPPED,	/* in no page table of the kernel's, still in TLBs */
 	ARENA_WINDOW_FREE,	/* out of all TLBs and mappings, not yet given back */
 };
@@ -153,6 +153,7 @@ enum arena_window {
 /* How arena_zap_mappings() gets at the mappings */
 enum arena_zap {
 	ARENA_ZAP_TRY,		/* a program: not where it would have to wait for long */
+	ARENA_ZAP_NOWAIT,	/* or at all */
 	ARENA_ZAP_WAIT,		/* a worker */
 	ARENA_ZAP_DRAIN,	/* the slabs' worker: no munmap() and no fault is under way then */
 };

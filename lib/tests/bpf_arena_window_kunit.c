@@ -386,6 +386,33 @@ static void fault_in_flight_keeps_the_page(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ctx->stores_while_freeing, 0);
 }
 
+/* An ordinary page has the reference of the fault, and stays; but not where it was */
+static void fault_in_flight_hides_no_page(struct kunit *test)
+{
+	struct window_ctx *ctx = ctx_of(test);
+	struct bpf_map *map = &ctx->arena->map;
+	void *p = bpf_arena_alloc_pages_sleepable(map, NULL, 1, NUMA_NO_NODE, 0);
+
+	KUNIT_ASSERT_NOT_NULL(test, p);
+	ctx->uaddr = (u64)(long)p;
+	ctx->kaddr = test_arena_kaddr(ctx->arena, ctx->uaddr);
+	map_arena(test);
+	ctx->hold = ARENA_WINDOW_FAULT;
+	start(test, &ctx->holder, store_to_user, ctx->mm, 1);
+	wait_reached(test);
+	bpf_arena_free_pages(map, p, 1);
+	KUNIT_EXPECT_NULL(test, vmalloc_to_page(ctx->kaddr));
+	KUNIT_EXPECT_PTR_EQ(test, bpf_arena_alloc_pages_sleepable(map, p, 1, NUMA_NO_NODE, 0), p);
+
+	complete(&ctx->go);
+	KUNIT_EXPECT_TRUE(test, has_grown(&ctx->stores, 0));
+	WRITE_ONCE(ctx->stop, true);
+	join(test, &ctx->holder);
+	KUNIT_EXPECT_EQ(test, *(u64 *)ctx->kaddr, 0x1111);
+	bpf_arena_free_pages(map, p, 1);
+	KUNIT_EXPECT_EQ(test, ctx->arena->nr_pages, 0);
+}
+
 static vm_fault_t fault_as_user(struct kunit *test, u64 uaddr)
 {
 	struct vm_area_struct *vma;
@@ -612,6 +639,7 @@ static struct kunit_case window_cases[] = {
 	KUNIT_CASE(munmap_window_keeps_the_page),
 	KUNIT_CASE(exiting_process_is_unmapped),
 	KUNIT_CASE(fault_in_flight_keeps_the_page),
+	KUNIT_CASE(fault_in_flight_hides_no_page),
 	KUNIT_CASE(dying_slab_is_not_resurrected),
 	KUNIT_CASE(dying_range_is_not_resurrected),
 	KUNIT_CASE(scratch_that_waits_is_not_resurrected),
