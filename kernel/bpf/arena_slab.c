@@ -89,6 +89,7 @@ static_assert(ARRAY_SIZE(arena_small_sizes) + PAGE_SHIFT - ilog2(128) == ARENA_N
 #define ARENA_DRAIN_INTERVAL	(HZ / 100 ?: 1)
 
 LIST_HEAD(arena_slabs_all);
+/* Protects it, and the making of bpf_arena.slabs */
 DEFINE_MUTEX(arena_slabs_mutex);
 static atomic64_t arena_slabs_id;
 

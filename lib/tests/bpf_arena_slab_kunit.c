@@ -938,9 +938,9 @@ static void scratch_that_waits_is_bounded(struct kunit *test)
 	KUNIT_ASSERT_GT(test, TEST_PAGES, 2 * ARENA_SCRATCH_MAX);
 	for (u32 i = 0; i < TEST_PAGES; i++) {
 		u64 uaddr = TEST_USER_START + (u64)i * PAGE_SIZE;
+		void *kaddr = test_arena_kaddr(ctx->arena, uaddr);
 
-		KUNIT_ASSERT_TRUE(test, arena_map_scratch(ctx->arena,
-							  (long)test_arena_kaddr(ctx->arena, uaddr)));
+		KUNIT_ASSERT_TRUE(test, arena_map_scratch(ctx->arena, (long)kaddr));
 	}
 	local_irq_save(flags);
 	for (; tries < TEST_PAGES / ARENA_SCRUB_MAX; tries++)

@@ -76,8 +76,9 @@ static int read_answer(int fd, struct outcome *o)
 			o->gone = n;
 		} else if (sscanf(line, "exact %llu", &n) == 1) {
 			o->exact = n;
-		} else if (sscanf(line, "round %*u ops %*u ns %llu failed %llu", &ns, &failed) == 2 &&
-			 o->rounds < MAX_ROUNDS) {
+		} else if (o->rounds < MAX_ROUNDS &&
+			   sscanf(line, "round %*u ops %*u ns %llu failed %llu", &ns,
+				  &failed) == 2) {
 			o->ns[o->rounds++] = ns;
 			o->failed += failed;
 		}

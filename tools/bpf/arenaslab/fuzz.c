@@ -384,7 +384,8 @@ static int run(void)
 		say("%10llu operations: %s\n", shared->done[i], fuzz_ctx_name(i));
 	say("%llu sequences in %lu sessions, %llu operations, %llu mutants, %llu answers that "
 	    "were new, %llu arenas with leaks\nseed %lu\nPASS\n", shared->progress,
-	    nr - opt.session + 1, shared->ops, shared->mutants, shared->news, shared->leaks, opt.seed);
+	    nr - opt.session + 1, shared->ops, shared->mutants, shared->news, shared->leaks,
+	    opt.seed);
 	return finish_output();
 }
 
