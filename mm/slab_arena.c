@@ -34,9 +34,9 @@
  *
  * Lock order: none is taken here. Links are read and written by whoever owns
  * the object in SLUB's sense: under list_lock, or with the list detached.
- * Contexts: links, attach without @allow_spin, release, keep, defer, alloc_nolock, free with
- * @nolock and free_rcu may run in any context, NMI included. All others are for where
- * kmem_cache_alloc() and kmem_cache_free() are.
+ * Contexts: links, attach without @allow_spin, release, keep, defer and free_rcu may run in
+ * any context, NMI included. All others are for where kmem_cache_alloc() and
+ * kmem_cache_free() are.
  */
 #include <kunit/static_stub.h>
 #include <linux/bitfield.h>
@@ -164,14 +164,6 @@ static struct arena_slab *arena_meta_alloc(struct bpf_arena_cache *c, unsigned i
 #define ARENA_RCU_WORD(new, wait)	((int)(FIELD_PREP(ARENA_RCU_NEW, new) | \
 					       FIELD_PREP(ARENA_RCU_WAIT, wait)))
 #define ARENA_RCU_NONE		ARENA_RCU_WORD(ARENA_OBJ_END, ARENA_OBJ_END)
-
-/* The slab of @c at @pgoff, which has to be one */
-static struct arena_slab *arena_slab_at(const struct bpf_arena_cache *c, u32 pgoff)
-{
-	struct arena_slot_leaf *leaf = READ_ONCE(c->slots->dir[pgoff >> ARENA_LEAF_SHIFT]);
-
-	return (struct arena_slab *)READ_ONCE(leaf->slot[pgoff & (ARENA_LEAF_SLOTS - 1)]);
-}
 
 /*
  * llist_add() with links by arena page offset, half as large: put the slab at @pgoff into
@@ -306,7 +298,7 @@ static bool in_irq_work(void)
 }
 
 /* Give a freed object, whose state is ours, to the irq_work of its cache */
-static void slab_arena_defer(struct arena_slab *as, unsigned int idx)
+void slab_arena_defer(struct arena_slab *as, unsigned int idx)
 {
 	struct bpf_arena_cache *c = as->cache;
 	int head = atomic_read(&as->defer_head);
@@ -525,7 +517,7 @@ static void slab_arena_rcu_done(struct rcu_head *head)
 			unsigned int link = READ_ONCE(as->state[idx]) & ARENA_OBJ_INDEX;
 
 			WRITE_ONCE(as->state[idx], ARENA_OBJ_CACHED);
-			slab_arena_free(as, base + (size_t)idx * c->size, false);
+			slab_arena_free(as, base + (size_t)idx * c->size);
 			idx = link;
 		}
 	}
@@ -552,144 +544,6 @@ void slab_arena_keep(struct kmem_cache *s, struct slab *slab)
 		slab_arena_defer(as, arena_obj_index(s, as, object));
 		object = next;
 	}
-}
-
-/* An object that SLUB gave us goes to its user, under its arena kernel address */
-static __always_inline void *slab_arena_make_live(struct bpf_arena_cache *c, void *object)
-{
-	unsigned int offset = offset_in_page(object), idx;
-	struct arena_slab *as;
-	u32 pgoff;
-	u16 old;
-
-	/* A slab of an arena is one page: no head to look for */
-	object = kasan_reset_tag(object);
-	/* inuse changes under our feet, arena_pgoff does not */
-	pgoff = data_race((u32)((struct slab *)virt_to_page(object))->arena_pgoff);
-	as = arena_slab_at(c, pgoff);
-	idx = arena_index_word(c, offset) >> 32;
-	object = (void *)arena_page_kaddr(c, pgoff) + offset;
-	this_cpu_inc(c->stats->allocs);
-
-	/*
-	 * Invariant 2: from here on the object is its user's, and neither it nor
-	 * @as may be touched. Orders all that SLUB wrote before; pairs with the
-	 * cmpxchg in arena_slab_claim().
-	 */
-	old = xchg(&as->state[idx], ARENA_OBJ_LIVE);
-	VM_WARN_ON_ONCE(old == ARENA_OBJ_LIVE);
-	return object;
-}
-
-/* A full arena is no news for the kernel log; pages are charged, not objects */
-static gfp_t slab_arena_gfp(gfp_t gfp)
-{
-	return (gfp | __GFP_NOWARN) & ~__GFP_ACCOUNT;
-}
-
-/**
- * slab_arena_alloc - allocate an object
- * @c: the cache
- * @gfp: __GFP_ZERO, and how to wait
- *
- * This and the next two do the same in three ways, so that none has a test for what its
- * callers know. They end in the slow path, which needs no frame of theirs.
- *
- * Return: the arena kernel address, or NULL.
- */
-void *slab_arena_alloc(struct bpf_arena_cache *c, gfp_t gfp)
-{
-	void *object = kmem_cache_alloc_arena(c->s, slab_arena_gfp(gfp));
-
-	if (unlikely(!object))
-		return bpf_arena_slab_alloc_slow(c, gfp, NUMA_NO_NODE, false);
-	return slab_arena_make_live(c, object);
-}
-
-/**
- * slab_arena_alloc_node - allocate an object from a node
- * @c: the cache
- * @gfp: as for slab_arena_alloc()
- * @node: which one, as for kmem_cache_alloc_node()
- *
- * Return: the arena kernel address, or NULL.
- */
-void *slab_arena_alloc_node(struct bpf_arena_cache *c, gfp_t gfp, int node)
-{
-	void *object = kmem_cache_alloc_arena_node(c->s, slab_arena_gfp(gfp), node);
-
-	if (unlikely(!object))
-		return bpf_arena_slab_alloc_slow(c, gfp, node, false);
-	return slab_arena_make_live(c, object);
-}
-
-/**
- * slab_arena_alloc_nolock - allocate an object, and never spin on a lock
- * @c: the cache
- * @gfp: __GFP_ZERO or nothing
- *
- * Context: any.
- * Return: the arena kernel address, or NULL.
- */
-void *slab_arena_alloc_nolock(struct bpf_arena_cache *c, gfp_t gfp)
-{
-	void *object = kmem_cache_alloc_arena_nolock(c->s, gfp);
-
-	if (unlikely(!object))
-		return bpf_arena_slab_alloc_slow(c, gfp, NUMA_NO_NODE, true);
-	return slab_arena_make_live(c, object);
-}
-
-/**
- * slab_arena_alloc_again - slab_arena_alloc_node() once more, after a drain
- * @c: the cache
- * @gfp: as before
- * @node: as before
- *
- * Return: the arena kernel address, or NULL.
- */
-void *slab_arena_alloc_again(struct bpf_arena_cache *c, gfp_t gfp, int node)
-{
-	void *object = kmem_cache_alloc_arena_node(c->s, slab_arena_gfp(gfp), node);
-
-	return object ? slab_arena_make_live(c, object) : NULL;
-}
-
-/**
- * slab_arena_alloc_bulk - allocate several objects, or none
- * @c: the cache
- * @gfp: as for slab_arena_alloc()
- * @nr: how many
- * @p: out: their arena kernel addresses; undefined if it fails
- *
- * What SLUB has taken when it fails it returns itself: nobody has seen it LIVE.
- *
- * Return: true if there are all of them.
- */
-bool slab_arena_alloc_bulk(struct bpf_arena_cache *c, gfp_t gfp, size_t nr, void **p)
-{
-	if (!kmem_cache_alloc_bulk(c->s, slab_arena_gfp(gfp), nr, p))
-		return false;
-	for (size_t i = 0; i < nr; i++)
-		p[i] = slab_arena_make_live(c, p[i]);
-	return true;
-}
-
-/**
- * slab_arena_free - return an object whose LIVE state the caller has won
- * @as: its slab
- * @object: its direct-map address
- * @nolock: never spin on a lock; for any context
- */
-void slab_arena_free(struct arena_slab *as, void *object, bool nolock)
-{
-	struct bpf_arena_cache *c = as->cache;
-
-	this_cpu_inc(c->stats->frees);
-	if (!nolock)
-		kmem_cache_free_arena(c->s, as->slab, object);
-	else if (!kmem_cache_free_arena_nolock(c->s, as->slab, object))
-		slab_arena_defer(as, arena_obj_index(c->s, as, object));
 }
 
 /**

@@ -34,14 +34,11 @@ void slab_arena_set_link(struct kmem_cache *s, void *object, void *next);
 bool slab_arena_attach(struct kmem_cache *s, struct slab *slab, gfp_t gfp, bool allow_spin);
 void slab_arena_release(struct kmem_cache *s, struct slab *slab);
 void slab_arena_keep(struct kmem_cache *s, struct slab *slab);
+void slab_arena_defer(struct arena_slab *as, unsigned int idx);
 
 /* mm/slub.c and mm/slub_arena.c, for mm/slab_arena.c */
 void *kmem_cache_alloc_nolock_noprof(struct kmem_cache *s, gfp_t gfp);
 #define kmem_cache_alloc_nolock(...)	alloc_hooks(kmem_cache_alloc_nolock_noprof(__VA_ARGS__))
-void *kmem_cache_alloc_arena(struct kmem_cache *s, gfp_t gfp);
-void *kmem_cache_alloc_arena_node(struct kmem_cache *s, gfp_t gfp, int node);
-void *kmem_cache_alloc_arena_nolock(struct kmem_cache *s, gfp_t gfp);
-bool kmem_cache_free_arena_nolock(struct kmem_cache *s, struct slab *slab, void *x);
 void kmem_cache_fill_barns(struct kmem_cache *s, gfp_t gfp);
 bool kmem_cache_shrink_trylock(struct kmem_cache *s);
 void kmem_cache_discard_all(struct kmem_cache *s,

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * SLUB's part of SLAB_BPF_ARENA: what mm/slab_arena.c needs of the functions that are
- * static in mm/slub.c, which includes this at its end, as mm/percpu.c does with
- * percpu-vm.c. See mm/slab_arena.c for how it works.
+ * SLUB's part of SLAB_BPF_ARENA: what needs functions that are static in mm/slub.c, which
+ * includes this at its end, as mm/percpu.c does with percpu-vm.c. See mm/slab_arena.c for
+ * how it works.
+ *
+ * So also where an object goes to its user and comes back, each in one function: a call
+ * would be a tenth of it.
  */
+
+#include <linux/bpf_arena_slab.h>
 
 /* Out of line, with what of the stack it needs */
 static noinline void *alloc_arena_slow(struct kmem_cache *s, gfp_t gfp, int node,
@@ -55,8 +60,12 @@ alloc_arena(struct kmem_cache *s, gfp_t gfp, int node, unsigned int alloc_flags)
 	void *object;
 
 	/* Looking at the task's policy may wait for who changes it */
-	if (alloc_flags_allow_spinning(alloc_flags))
+	if (alloc_flags_allow_spinning(alloc_flags)) {
+		might_alloc(gfp);
+		if (unlikely(should_failslab(s, gfp)))
+			return NULL;
 		node = apply_strict_numa_policy(node);
+	}
 	object = alloc_from_pcs(s, gfp, alloc_flags, node);
 	if (unlikely(!object)) {
 		object = alloc_arena_slow(s, gfp, node, alloc_flags);
@@ -70,18 +79,44 @@ alloc_arena(struct kmem_cache *s, gfp_t gfp, int node, unsigned int alloc_flags)
 	return object;
 }
 
-void *kmem_cache_alloc_arena(struct kmem_cache *s, gfp_t gfp)
+/* An object that SLUB gave us goes to its user, under the address that he knows it by */
+static __always_inline void *slab_arena_make_live(struct bpf_arena_cache *c, void *object,
+						  bool in_user_space)
 {
-	if (unlikely(!slab_pre_alloc_hook(s, gfp)))
-		return NULL;
-	return alloc_arena(s, gfp, NUMA_NO_NODE, SLAB_ALLOC_DEFAULT);
+	unsigned int offset = offset_in_page(object), idx;
+	struct arena_slab *as;
+	u32 pgoff;
+	u16 old;
+
+	/* A slab of an arena is one page: no head to look for */
+	object = kasan_reset_tag(object);
+	/* inuse changes under our feet, arena_pgoff does not */
+	pgoff = data_race((u32)((struct slab *)virt_to_page(object))->arena_pgoff);
+	as = arena_slab_at(c, pgoff);
+	idx = arena_index_word(c, offset) >> 32;
+	object = (void *)(in_user_space ? arena_page_uaddr(c, pgoff) :
+					  arena_page_kaddr(c, pgoff)) + offset;
+	arena_stat_inc(&c->stats->allocs);
+
+	/*
+	 * Invariant 2: from here on the object is its user's, and neither it nor
+	 * @as may be touched. Orders all that SLUB wrote before; pairs with the
+	 * cmpxchg in arena_slab_claim().
+	 */
+	old = xchg(&as->state[idx], ARENA_OBJ_LIVE);
+	VM_WARN_ON_ONCE(old == ARENA_OBJ_LIVE);
+	return object;
 }
 
-void *kmem_cache_alloc_arena_node(struct kmem_cache *s, gfp_t gfp, int node)
+/* A full arena is no news for the kernel log; pages are charged, not objects */
+static gfp_t slab_arena_gfp(gfp_t gfp)
 {
-	if (unlikely(!slab_pre_alloc_hook(s, gfp)))
-		return NULL;
-	return alloc_arena(s, gfp, node, SLAB_ALLOC_DEFAULT);
+	return (gfp | __GFP_NOWARN) & ~__GFP_ACCOUNT;
+}
+
+static gfp_t slab_arena_gfp_nolock(gfp_t gfp)
+{
+	return (gfp & __GFP_ZERO) | __GFP_NOWARN | __GFP_NOMEMALLOC;
 }
 
 /* Where kmalloc_nolock() has nothing either */
@@ -90,16 +125,134 @@ bool kmem_cache_may_alloc_nolock(const struct kmem_cache *s)
 	return can_spin_trylock() && (s->flags & __CMPXCHG_DOUBLE);
 }
 
-/*
- * For any context, with the limits of kmalloc_nolock(). Without a larger bucket to try,
- * but see slab_arena_keep().
- */
-void *kmem_cache_alloc_arena_nolock(struct kmem_cache *s, gfp_t gfp)
+/* Ends in a call, where there is no object, that needs nothing of the stack */
+static __always_inline void *alloc_live(struct bpf_arena_cache *c, gfp_t gfp, int node,
+					unsigned int alloc_flags, bool in_user_space)
 {
-	if (!kmem_cache_may_alloc_nolock(s))
-		return NULL;
-	gfp = (gfp & __GFP_ZERO) | __GFP_NOWARN | __GFP_NOMEMALLOC;
-	return alloc_arena(s, gfp, NUMA_NO_NODE, SLAB_ALLOC_NOLOCK);
+	void *object = NULL;
+
+	if (alloc_flags_allow_spinning(alloc_flags) || likely(kmem_cache_may_alloc_nolock(c->s)))
+		object = alloc_arena(c->s, gfp, node, alloc_flags);
+	if (unlikely(!object))
+		return bpf_arena_slab_alloc_slow(c, gfp, node,
+						 !alloc_flags_allow_spinning(alloc_flags),
+						 in_user_space);
+	return slab_arena_make_live(c, object, in_user_space);
+}
+
+/**
+ * bpf_arena_cache_alloc - allocate an object in an arena
+ * @c: the cache
+ * @gfp: as for kmem_cache_alloc(); __GFP_ACCOUNT has no effect, pages are charged
+ *	to the owner of the arena
+ *
+ * With a @gfp that may block, page and metadata are allocated with reclaim, and if
+ * the arena is full, sheaves and empty slabs of all its caches are given back
+ * before it fails. An arena can be filled by its programs at any time: what must
+ * not fail has to be allocated beforehand. Fresh objects are zero only with
+ * __GFP_ZERO.
+ *
+ * Context: as kmem_cache_alloc() with the same @gfp; not in NMI, not under a raw
+ * spinlock.
+ * Return: the object's arena kernel address, or NULL.
+ */
+void *bpf_arena_cache_alloc(struct bpf_arena_cache *c, gfp_t gfp)
+{
+	return alloc_live(c, slab_arena_gfp(gfp), NUMA_NO_NODE, SLAB_ALLOC_DEFAULT, false);
+}
+EXPORT_SYMBOL_GPL(bpf_arena_cache_alloc);
+
+/**
+ * bpf_arena_cache_alloc_node - allocate an object, preferably from a node
+ * @c: the cache
+ * @gfp: as for bpf_arena_cache_alloc(); with __GFP_THISNODE from nowhere else
+ * @node: the node, or NUMA_NO_NODE
+ *
+ * Context: as bpf_arena_cache_alloc().
+ * Return: the object's arena kernel address, or NULL.
+ */
+void *bpf_arena_cache_alloc_node(struct bpf_arena_cache *c, gfp_t gfp, int node)
+{
+	return alloc_live(c, slab_arena_gfp(gfp), node, SLAB_ALLOC_DEFAULT, false);
+}
+EXPORT_SYMBOL_GPL(bpf_arena_cache_alloc_node);
+
+/**
+ * bpf_arena_cache_alloc_nolock - allocate an object in any context
+ * @c: the cache
+ * @gfp: 0 or __GFP_ZERO
+ *
+ * With the limits of kmalloc_nolock(), but see slab_arena_keep().
+ *
+ * Context: any, NMI included. Always fails in NMI and hard irq on PREEMPT_RT, in
+ * NMI without SMP, and on CPUs without a 16-byte cmpxchg.
+ * Return: the object's arena kernel address, or NULL.
+ */
+void *bpf_arena_cache_alloc_nolock(struct bpf_arena_cache *c, gfp_t gfp)
+{
+	return alloc_live(c, slab_arena_gfp_nolock(gfp), NUMA_NO_NODE, SLAB_ALLOC_NOLOCK, false);
+}
+EXPORT_SYMBOL_GPL(bpf_arena_cache_alloc_nolock);
+
+/**
+ * slab_arena_alloc_uaddr - bpf_arena_cache_alloc() for a program
+ * @c: the cache
+ * @gfp: likewise
+ *
+ * Return: the object's address in user space, or NULL.
+ */
+void *slab_arena_alloc_uaddr(struct bpf_arena_cache *c, gfp_t gfp)
+{
+	return alloc_live(c, slab_arena_gfp(gfp), NUMA_NO_NODE, SLAB_ALLOC_DEFAULT, true);
+}
+
+/**
+ * slab_arena_alloc_uaddr_nolock - bpf_arena_cache_alloc_nolock() for a program
+ * @c: the cache
+ * @gfp: likewise
+ *
+ * Context: any.
+ * Return: the object's address in user space, or NULL.
+ */
+void *slab_arena_alloc_uaddr_nolock(struct bpf_arena_cache *c, gfp_t gfp)
+{
+	return alloc_live(c, slab_arena_gfp_nolock(gfp), NUMA_NO_NODE, SLAB_ALLOC_NOLOCK, true);
+}
+
+/**
+ * slab_arena_alloc_again - allocate once more, after a drain
+ * @c: the cache
+ * @gfp: as before
+ * @node: as before
+ * @in_user_space: which address is asked for
+ *
+ * Return: the arena kernel address or the one in user space, or NULL.
+ */
+void *slab_arena_alloc_again(struct bpf_arena_cache *c, gfp_t gfp, int node, bool in_user_space)
+{
+	void *object = alloc_arena(c->s, gfp, node, SLAB_ALLOC_DEFAULT);
+
+	return object ? slab_arena_make_live(c, object, in_user_space) : NULL;
+}
+
+/**
+ * slab_arena_alloc_bulk - allocate several objects, or none
+ * @c: the cache
+ * @gfp: as for bpf_arena_cache_alloc()
+ * @nr: how many
+ * @p: out: their arena kernel addresses; undefined if it fails
+ *
+ * What SLUB has taken when it fails it returns itself: nobody has seen it LIVE.
+ *
+ * Return: true if there are all of them.
+ */
+bool slab_arena_alloc_bulk(struct bpf_arena_cache *c, gfp_t gfp, size_t nr, void **p)
+{
+	if (!kmem_cache_alloc_bulk(c->s, slab_arena_gfp(gfp), nr, p))
+		return false;
+	for (size_t i = 0; i < nr; i++)
+		p[i] = slab_arena_make_live(c, p[i], false);
+	return true;
 }
 
 /* Returns false if the object, with its free hooks done, did not get into a sheaf */
@@ -117,23 +270,72 @@ bool free_arena(struct kmem_cache *s, struct slab *slab, void *x, bool allow_spi
 	return likely(can_free_to_pcs(slab)) && likely(free_to_pcs(s, x, allow_spin));
 }
 
-/* kmem_cache_free() of arena caches, see alloc_arena() */
-void kmem_cache_free_arena(struct kmem_cache *s, struct slab *slab, void *x)
+/* Out of line, as alloc_arena_slow() */
+static noinline void free_arena_slow(struct kmem_cache *s, struct slab *slab, void *x)
 {
-	if (likely(free_arena(s, slab, x, true)))
-		return;
 	__slab_free(s, slab, x, x, 1, _RET_IP_);
 	stat(s, FREE_SLOWPATH);
 }
 
-/*
- * For any context. Returns false if @x has to be deferred; not by defer_free(), which
- * links through it.
- */
-bool kmem_cache_free_arena_nolock(struct kmem_cache *s, struct slab *slab, void *x)
+/* Up to here @as was the object's; once that is in a sheaf it is anybody's */
+static __always_inline void free_claimed(struct arena_slab *as, void *object)
 {
-	return free_arena(s, slab, x, false);
+	struct kmem_cache *s = as->cache->s;
+	struct slab *slab = as->slab;
+
+	arena_stat_inc(&as->cache->stats->frees);
+	if (unlikely(!free_arena(s, slab, object, true)))
+		free_arena_slow(s, slab, object);
 }
+
+/**
+ * slab_arena_free - return an object whose LIVE state the caller has won
+ * @as: its slab
+ * @object: its direct-map address
+ */
+void slab_arena_free(struct arena_slab *as, void *object)
+{
+	free_claimed(as, object);
+}
+
+/**
+ * slab_arena_free_nolock - the same, and never spin on a lock
+ * @as: its slab
+ * @object: its direct-map address
+ *
+ * Not by defer_free(), which links through the object.
+ *
+ * Context: any.
+ */
+void slab_arena_free_nolock(struct arena_slab *as, void *object)
+{
+	struct kmem_cache *s = as->cache->s;
+
+	arena_stat_inc(&as->cache->stats->frees);
+	if (unlikely(!free_arena(s, as->slab, object, false)))
+		slab_arena_defer(as, __obj_to_index(s, arena_slab_base(as), object));
+}
+
+/**
+ * bpf_arena_cache_free - free an object
+ * @c: the cache that it is from
+ * @kaddr: its arena kernel address, or NULL; may come from a program, since what is
+ *	not a live object of @c is refused, counted and traced
+ *
+ * Context: any but NMI and under a raw spinlock.
+ */
+void bpf_arena_cache_free(struct bpf_arena_cache *c, void *kaddr)
+{
+	unsigned long offset = (unsigned long)kaddr - c->kbase;
+	struct arena_slab *as;
+
+	if (unlikely(!kaddr))
+		return;
+	as = arena_cache_claim(c, offset);
+	if (likely(!IS_ERR(as)))
+		free_claimed(as, arena_slab_base(as) + offset_in_page(offset));
+}
+EXPORT_SYMBOL_GPL(bpf_arena_cache_free);
 
 /*
  * Have as many empty sheaves as a barn keeps. Who may not spin takes one from there, but

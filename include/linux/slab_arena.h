@@ -3,11 +3,12 @@
  * What mm/ and kernel/bpf/ share of SLAB_BPF_ARENA. Not an API: subsystems use
  * <linux/bpf_arena_slab.h>.
  *
- * mm/slab_arena.c holds what belongs to objects: free links, states, the
- * boundary where an object goes to its user and comes back. It knows nothing of
- * page tables. kernel/bpf/arena_slab.c holds what belongs to pages: the slot
- * table, mapping, accounting and the way back to the page allocator. It knows
- * nothing of free lists. They meet in struct arena_slab, one for each slab page.
+ * mm/slab_arena.c holds what belongs to objects: free links and states; and
+ * mm/slub_arena.c, within SLUB, the boundary where an object goes to its user and
+ * comes back. They know nothing of page tables. kernel/bpf/arena_slab.c holds what
+ * belongs to pages: the slot table, mapping, accounting and the way back to the page
+ * allocator. It knows nothing of free lists. They meet in struct arena_slab, one for
+ * each slab page.
  *
  * With 4 KiB pages and objects of 64 bytes, a slab at arena page 3 looks so:
  *
@@ -23,12 +24,15 @@
 #include <linux/bitfield.h>
 #include <linux/bits.h>
 #include <linux/build_bug.h>
+#include <linux/err.h>
 #include <linux/irq_work.h>
 #include <linux/kasan.h>
 #include <linux/llist.h>
 #include <linux/math.h>
 #include <linux/mm.h>
 #include <linux/mm_types.h>
+#include <linux/percpu.h>
+#include <linux/preempt.h>
 #include <linux/refcount.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
@@ -195,7 +199,6 @@ struct arena_cache_stats {
  * @slots: the arena's slot table
  * @kbase: kern_vm_start
  * @user_start: user_vm_start
- * @nr_pages: size of the arena
  * @size: distance of two objects in a slab
  * @meta: where its &struct arena_slab come from; NULL: kmalloc()
  * @index_factor: see arena_index_word()
@@ -223,7 +226,6 @@ struct bpf_arena_cache {
 	struct arena_slot_table *slots;
 	unsigned long kbase;
 	u64 user_start;
-	unsigned long nr_pages;
 	unsigned int size;
 	struct kmem_cache *meta;
 	u32 map_id;
@@ -291,6 +293,12 @@ static inline unsigned long arena_page_kaddr(const struct bpf_arena_cache *c, u3
 	return c->kbase + ((u32)c->user_start + (pgoff << PAGE_SHIFT));
 }
 
+/* The same in user space */
+static inline unsigned long arena_page_uaddr(const struct bpf_arena_cache *c, u32 pgoff)
+{
+	return (c->user_start & ~(u64)U32_MAX) + ((u32)c->user_start + (pgoff << PAGE_SHIFT));
+}
+
 static inline unsigned long *arena_slot_ptr(const struct arena_slot_table *t, unsigned long pgoff)
 {
 	struct arena_slot_leaf *leaf;
@@ -300,22 +308,96 @@ static inline unsigned long *arena_slot_ptr(const struct arena_slot_table *t, un
 	return leaf ? &leaf->slot[pgoff & (ARENA_LEAF_SLOTS - 1)] : NULL;
 }
 
+/* What stands there, for any @pgoff; 0 if nothing */
+static __always_inline unsigned long arena_slot_read(const struct arena_slot_table *t,
+						     unsigned long pgoff)
+{
+	struct arena_slot_leaf *leaf = NULL;
+
+	if (likely(pgoff < t->nr_pages))
+		leaf = READ_ONCE(t->dir[pgoff >> ARENA_LEAF_SHIFT]);
+	return likely(leaf) ? READ_ONCE(leaf->slot[pgoff & (ARENA_LEAF_SLOTS - 1)]) : 0;
+}
+
+/*
+ * One more of what is only ever read as a sum over all CPUs, so that it does not matter on
+ * which one it is. this_cpu_inc() is one instruction on x86; elsewhere it is an atomic one
+ * within a preempt_disable() and preempt_enable() that this does without.
+ */
+static __always_inline void arena_stat_inc(u64 __percpu *stat)
+{
+	if (IS_ENABLED(CONFIG_X86))
+		this_cpu_inc(*stat);
+	else
+		atomic64_inc((atomic64_t *)raw_cpu_ptr(stat));
+}
+static_assert(sizeof(atomic64_t) == sizeof(u64));
+
+/*
+ * Win the LIVE state of the object at @offset in a slab, which pins the slab; up to
+ * here it is only held by RCU. Pairs with the xchg in slab_arena_make_live(). Returns the
+ * state that was there; it is won if that is LIVE, and never if there is no object.
+ */
+static __always_inline u16 arena_slab_claim(struct arena_slab *as, unsigned int offset)
+{
+	u64 factor = as->cache->index_factor, word = offset * factor;
+	unsigned int idx = word >> 32;
+
+	if (unlikely(idx >= as->objects || (u32)word >= factor))
+		return ARENA_OBJ_CACHED;
+	return cmpxchg(&as->state[idx], ARENA_OBJ_LIVE, ARENA_OBJ_CACHED);
+}
+
+/* The slab of @c at @pgoff, which has to be one */
+static inline struct arena_slab *arena_slab_at(const struct bpf_arena_cache *c, u32 pgoff)
+{
+	struct arena_slot_leaf *leaf = READ_ONCE(c->slots->dir[pgoff >> ARENA_LEAF_SHIFT]);
+
+	return (struct arena_slab *)READ_ONCE(leaf->slot[pgoff & (ARENA_LEAF_SLOTS - 1)]);
+}
+
 /* Arena side: kernel/bpf/arena_slab.c */
+struct arena_slab *arena_cache_not_claimed(struct bpf_arena_cache *c, unsigned long offset,
+					   unsigned long slot, u16 old);
+
+/*
+ * Take an object of a cache from its user, by its distance from kbase. Returns its slab,
+ * which the object keeps from now on, or an error, counted and traced.
+ */
+static __always_inline struct arena_slab *
+arena_cache_claim(struct bpf_arena_cache *c, unsigned long offset)
+{
+	/* An arena does not cross 4 GiB: what is less than its pages from its start is in it */
+	unsigned long pgoff = (offset - (u32)c->user_start) >> PAGE_SHIFT;
+	unsigned long slot;
+	u16 old = ARENA_OBJ_CACHED;
+
+	/* Holds up a grace period as rcu_read_lock() does, at a third of its cost */
+	preempt_disable();
+	slot = arena_slot_read(c->slots, pgoff);
+	if (likely(arena_slot_is_slab(slot))) {
+		struct arena_slab *as = (struct arena_slab *)slot;
+
+		if (likely(as->cache == c))
+			old = arena_slab_claim(as, offset_in_page(offset));
+		if (likely(old == ARENA_OBJ_LIVE)) {
+			preempt_enable();
+			return as;
+		}
+	}
+	return arena_cache_not_claimed(c, offset, slot, old);
+}
+
 int bpf_arena_slab_map(struct arena_slab *as, struct page *page, gfp_t gfp, bool allow_spin);
 void bpf_arena_slab_unmap(struct arena_slab *as);
-void *bpf_arena_slab_alloc_slow(struct bpf_arena_cache *c, gfp_t gfp, int node, bool nolock);
+void *bpf_arena_slab_alloc_slow(struct bpf_arena_cache *c, gfp_t gfp, int node, bool nolock,
+				bool in_user_space);
 struct mem_cgroup *bpf_arena_slab_memcg_enter(struct bpf_arena_cache *c,
 					      struct mem_cgroup **memcg);
 void bpf_arena_slab_memcg_exit(struct mem_cgroup *old, struct mem_cgroup *memcg);
 
 /* Object side: mm/slab_arena.c */
 void slab_arena_init_cache(struct bpf_arena_cache *c);
-void *slab_arena_alloc(struct bpf_arena_cache *c, gfp_t gfp);
-void *slab_arena_alloc_node(struct bpf_arena_cache *c, gfp_t gfp, int node);
-void *slab_arena_alloc_nolock(struct bpf_arena_cache *c, gfp_t gfp);
-void *slab_arena_alloc_again(struct bpf_arena_cache *c, gfp_t gfp, int node);
-bool slab_arena_alloc_bulk(struct bpf_arena_cache *c, gfp_t gfp, size_t nr, void **p);
-void slab_arena_free(struct arena_slab *as, void *obj, bool nolock);
 void slab_arena_free_bulk(struct bpf_arena_cache *c, size_t nr, void **p);
 void slab_arena_free_rcu(struct arena_slab *as, void *obj);
 void slab_arena_free_page(struct page *page);
@@ -334,9 +416,14 @@ bool slab_arena_drain(struct kmem_cache *s);
 
 void slab_arena_detach(struct kmem_cache *s);
 
-/* SLUB's own: mm/slub_arena.c */
+/* Where objects come from and go to, in SLUB: mm/slub_arena.c */
 bool kmem_cache_may_alloc_nolock(const struct kmem_cache *s);
-void kmem_cache_free_arena(struct kmem_cache *s, struct slab *slab, void *x);
+void *slab_arena_alloc_uaddr(struct bpf_arena_cache *c, gfp_t gfp);
+void *slab_arena_alloc_uaddr_nolock(struct bpf_arena_cache *c, gfp_t gfp);
+void *slab_arena_alloc_again(struct bpf_arena_cache *c, gfp_t gfp, int node, bool in_user_space);
+bool slab_arena_alloc_bulk(struct bpf_arena_cache *c, gfp_t gfp, size_t nr, void **p);
+void slab_arena_free(struct arena_slab *as, void *object);
+void slab_arena_free_nolock(struct arena_slab *as, void *object);
 
 #endif /* CONFIG_SLAB_BPF_ARENA */
 #endif /* _LINUX_SLAB_ARENA_H */

@@ -830,7 +830,6 @@ arena_cache_create(struct arena_slabs *sl, const char *name, unsigned int size,
 	c->slots = sl->slots;
 	c->kbase = bpf_arena_get_kern_vm_start(arena);
 	c->user_start = arena->user_vm_start;
-	c->nr_pages = sl->slots->nr_pages;
 	c->of_program = of_program;
 	c->objcg = arena_objcg_get(sl->objcg);
 	atomic_set(&c->deferred, ARENA_LIST_END);
@@ -847,7 +846,7 @@ arena_cache_create(struct arena_slabs *sl, const char *name, unsigned int size,
 		align = max_t(unsigned int, align, cache_line_size());
 	place = roundup(max_t(unsigned long, size, ARENA_OBJ_MIN_SIZE),
 			max_t(unsigned long, align, ARENA_OBJ_MIN_SIZE));
-	args.sheaf_capacity = arena_sheaf_capacity(c->nr_pages, place);
+	args.sheaf_capacity = arena_sheaf_capacity(sl->slots->nr_pages, place);
 	c->s = kmem_cache_create(name, size, &args, flags | SLAB_BPF_ARENA);
 	if (!c->s)
 		goto err_stats;
@@ -987,73 +986,22 @@ void bpf_arena_cache_destroy(struct bpf_arena_cache *c)
 }
 EXPORT_SYMBOL_GPL(bpf_arena_cache_destroy);
 
-/* There was no object for slab_arena_alloc(): what others hold idle, if the caller may wait */
-void *bpf_arena_slab_alloc_slow(struct bpf_arena_cache *c, gfp_t gfp, int node, bool nolock)
+/* There was no object for bpf_arena_cache_alloc(): what others hold idle, if the caller may wait */
+void *bpf_arena_slab_alloc_slow(struct bpf_arena_cache *c, gfp_t gfp, int node, bool nolock,
+				bool in_user_space)
 {
-	void *kaddr = NULL;
+	void *p = NULL;
 
 	/* Where there is none in any case the arena need not be full */
 	if (nolock && !kmem_cache_may_alloc_nolock(c->s))
 		goto out;
 	if (arena_drained(c->arena->slabs, nolock || !gfpflags_allow_blocking(gfp)))
-		kaddr = slab_arena_alloc_again(c, gfp, node);
+		p = slab_arena_alloc_again(c, gfp, node, in_user_space);
 out:
-	if (!kaddr)
+	if (!p)
 		arena_count(c->arena->slabs, ARENA_FAILED_ALLOCS);
-	return kaddr;
+	return p;
 }
-
-/**
- * bpf_arena_cache_alloc - allocate an object in an arena
- * @c: the cache
- * @gfp: as for kmem_cache_alloc(); __GFP_ACCOUNT has no effect, pages are charged
- *	to the owner of the arena
- *
- * With a @gfp that may block, page and metadata are allocated with reclaim, and if
- * the arena is full, sheaves and empty slabs of all its caches are given back
- * before it fails. An arena can be filled by its programs at any time: what must
- * not fail has to be allocated beforehand. Fresh objects are zero only with
- * __GFP_ZERO.
- *
- * Context: as kmem_cache_alloc() with the same @gfp; not in NMI, not under a raw
- * spinlock.
- * Return: the object's arena kernel address, or NULL.
- */
-void *bpf_arena_cache_alloc(struct bpf_arena_cache *c, gfp_t gfp)
-{
-	return slab_arena_alloc(c, gfp);
-}
-EXPORT_SYMBOL_GPL(bpf_arena_cache_alloc);
-
-/**
- * bpf_arena_cache_alloc_node - allocate an object, preferably from a node
- * @c: the cache
- * @gfp: as for bpf_arena_cache_alloc(); with __GFP_THISNODE from nowhere else
- * @node: the node, or NUMA_NO_NODE
- *
- * Context: as bpf_arena_cache_alloc().
- * Return: the object's arena kernel address, or NULL.
- */
-void *bpf_arena_cache_alloc_node(struct bpf_arena_cache *c, gfp_t gfp, int node)
-{
-	return slab_arena_alloc_node(c, gfp, node);
-}
-EXPORT_SYMBOL_GPL(bpf_arena_cache_alloc_node);
-
-/**
- * bpf_arena_cache_alloc_nolock - allocate an object in any context
- * @c: the cache
- * @gfp: 0 or __GFP_ZERO
- *
- * Context: any, NMI included. Always fails in NMI and hard irq on PREEMPT_RT, in
- * NMI without SMP, and on CPUs without a 16-byte cmpxchg.
- * Return: the object's arena kernel address, or NULL.
- */
-void *bpf_arena_cache_alloc_nolock(struct bpf_arena_cache *c, gfp_t gfp)
-{
-	return slab_arena_alloc_nolock(c, gfp & __GFP_ZERO);
-}
-EXPORT_SYMBOL_GPL(bpf_arena_cache_alloc_nolock);
 
 /**
  * bpf_arena_cache_alloc_bulk - allocate several objects, or none
@@ -1082,102 +1030,25 @@ bool bpf_arena_cache_alloc_bulk(struct bpf_arena_cache *c, gfp_t gfp, size_t nr,
 }
 EXPORT_SYMBOL_GPL(bpf_arena_cache_alloc_bulk);
 
-/*
- * Win the LIVE state of the object at @offset in a slab, which pins the slab; up to
- * here it is only held by RCU. Pairs with the xchg in slab_arena_make_live(). False
- * with the state that was there in @old, LIVE if there is no object at @offset.
- */
-static bool arena_slab_claim(struct arena_slab *as, unsigned int offset, u16 *old)
-{
-	u64 word = arena_index_word(as->cache, offset);
-	unsigned int idx = word >> 32;
-
-	*old = ARENA_OBJ_LIVE;
-	if (idx >= as->objects || (u32)word >= as->cache->index_factor)
-		return false;
-	*old = cmpxchg(&as->state[idx], ARENA_OBJ_LIVE, ARENA_OBJ_CACHED);
-	return *old == ARENA_OBJ_LIVE;
-}
-
 /* What could not be claimed. Preemption is off, and on when it returns. */
-static noinline int arena_cache_not_claimed(struct bpf_arena_cache *c, unsigned long offset,
-					    unsigned long slot, u16 old)
+struct arena_slab *arena_cache_not_claimed(struct bpf_arena_cache *c, unsigned long offset,
+					   unsigned long slot, u16 old)
 {
 	/* A trace of it, on PREEMPT_RT, is nothing for preemption off */
 	guard(rcu)();
 	preempt_enable();
-	return arena_cache_refuse(c, offset, slot, old);
+	return ERR_PTR(arena_cache_refuse(c, offset, slot, old));
 }
 
-/*
- * Take an object of a cache from its user, by its distance from kbase. Returns its slab,
- * which the object keeps from now on, or NULL, with the error, counted.
- */
-static __always_inline struct arena_slab *
-arena_cache_claim(struct bpf_arena_cache *c, unsigned long offset, int *err)
+static int arena_cache_free_nolock(struct bpf_arena_cache *c, unsigned long offset)
 {
-	/* An arena does not cross 4 GiB: what is less than its pages from its start is in it */
-	unsigned long pgoff = (offset - (u32)c->user_start) >> PAGE_SHIFT;
-	struct arena_slot_leaf *leaf = NULL;
-	struct arena_slab *as = NULL;
-	u16 old = ARENA_OBJ_LIVE;
+	struct arena_slab *as = arena_cache_claim(c, offset);
 
-	/* Holds up a grace period as rcu_read_lock() does, at a third of its cost */
-	preempt_disable();
-	if (likely(pgoff < c->nr_pages))
-		leaf = READ_ONCE(c->slots->dir[pgoff >> ARENA_LEAF_SHIFT]);
-	if (likely(leaf))
-		as = (struct arena_slab *)READ_ONCE(leaf->slot[pgoff & (ARENA_LEAF_SLOTS - 1)]);
-	if (likely(arena_slot_is_slab((unsigned long)as) && as->cache == c) &&
-	    likely(arena_slab_claim(as, offset_in_page(offset), &old))) {
-		preempt_enable();
-		return as;
-	}
-	*err = arena_cache_not_claimed(c, offset, (unsigned long)as, old);
-	return NULL;
+	if (IS_ERR(as))
+		return PTR_ERR(as);
+	slab_arena_free_nolock(as, arena_slab_base(as) + offset_in_page(offset));
+	return 0;
 }
-
-/* An object of @as whose state is ours goes back to SLUB: slab_arena_free(), and no call more */
-static __always_inline void arena_give_back(struct arena_slab *as, unsigned int offset,
-					    bool nolock)
-{
-	struct bpf_arena_cache *c = as->cache;
-	void *object = arena_slab_base(as) + offset;
-	struct slab *slab = as->slab;
-
-	if (nolock) {
-		slab_arena_free(as, object, true);
-	} else {
-		this_cpu_inc(c->stats->frees);
-		kmem_cache_free_arena(c->s, slab, object);
-	}
-}
-
-static __always_inline int arena_cache_free(struct bpf_arena_cache *c, unsigned long offset,
-					    bool nolock)
-{
-	int err = 0;
-	struct arena_slab *as = arena_cache_claim(c, offset, &err);
-
-	if (likely(as))
-		arena_give_back(as, offset_in_page(offset), nolock);
-	return err;
-}
-
-/**
- * bpf_arena_cache_free - free an object
- * @c: the cache that it is from
- * @kaddr: its arena kernel address, or NULL; may come from a program, since what is
- *	not a live object of @c is refused, counted and traced
- *
- * Context: any but NMI and under a raw spinlock.
- */
-void bpf_arena_cache_free(struct bpf_arena_cache *c, void *kaddr)
-{
-	if (kaddr)
-		arena_cache_free(c, (unsigned long)kaddr - c->kbase, false);
-}
-EXPORT_SYMBOL_GPL(bpf_arena_cache_free);
 
 /**
  * bpf_arena_cache_free_nolock - free an object in any context
@@ -1190,7 +1061,7 @@ EXPORT_SYMBOL_GPL(bpf_arena_cache_free);
 void bpf_arena_cache_free_nolock(struct bpf_arena_cache *c, void *kaddr)
 {
 	if (kaddr)
-		arena_cache_free(c, (unsigned long)kaddr - c->kbase, true);
+		arena_cache_free_nolock(c, (unsigned long)kaddr - c->kbase);
 }
 EXPORT_SYMBOL_GPL(bpf_arena_cache_free_nolock);
 
@@ -1211,7 +1082,7 @@ EXPORT_SYMBOL_GPL(bpf_arena_cache_free_nolock);
  */
 int bpf_arena_cache_free_uaddr(struct bpf_arena_cache *c, u64 uaddr)
 {
-	return arena_cache_free(c, (u32)uaddr, true);
+	return arena_cache_free_nolock(c, (u32)uaddr);
 }
 EXPORT_SYMBOL_GPL(bpf_arena_cache_free_uaddr);
 
@@ -1237,12 +1108,11 @@ size_t bpf_arena_cache_free_bulk(struct bpf_arena_cache *c, size_t nr, void **ka
 	for (size_t i = 0; i < nr; i++) {
 		unsigned long offset = (unsigned long)kaddrs[i] - c->kbase;
 		struct arena_slab *as;
-		int err;
 
 		if (!kaddrs[i])
 			continue;
-		as = arena_cache_claim(c, offset, &err);
-		if (!as)
+		as = arena_cache_claim(c, offset);
+		if (IS_ERR(as))
 			continue;
 		batch[cnt++] = arena_slab_base(as) + offset_in_page(offset);
 		if (cnt == ARENA_FREE_BATCH) {
@@ -1275,20 +1145,14 @@ void bpf_arena_cache_free_rcu(struct bpf_arena_cache *c, void *kaddr)
 {
 	unsigned long offset = (unsigned long)kaddr - c->kbase;
 	struct arena_slab *as;
-	int err;
 
 	if (!kaddr)
 		return;
-	as = arena_cache_claim(c, offset, &err);
-	if (as)
+	as = arena_cache_claim(c, offset);
+	if (!IS_ERR(as))
 		slab_arena_free_rcu(as, arena_slab_base(as) + offset_in_page(offset));
 }
 EXPORT_SYMBOL_GPL(bpf_arena_cache_free_rcu);
-
-static inline u64 arena_cache_uaddr(const struct bpf_arena_cache *c, const void *kaddr)
-{
-	return clear_lo32(c->user_start) + (u32)((unsigned long)kaddr - c->kbase);
-}
 
 /**
  * bpf_arena_cache_uaddr - what programs and user space call an object
@@ -1304,7 +1168,7 @@ static inline u64 arena_cache_uaddr(const struct bpf_arena_cache *c, const void 
  */
 u64 bpf_arena_cache_uaddr(const struct bpf_arena_cache *c, const void *kaddr)
 {
-	return arena_cache_uaddr(c, kaddr);
+	return clear_lo32(c->user_start) + (u32)((unsigned long)kaddr - c->kbase);
 }
 EXPORT_SYMBOL_GPL(bpf_arena_cache_uaddr);
 
@@ -1425,7 +1289,6 @@ static __always_inline void *arena_alloc_object(struct bpf_map *map, u32 size, b
 	struct bpf_arena *arena = container_of(map, struct bpf_arena, map);
 	struct bpf_arena_cache *c;
 	struct arena_slabs *sl;
-	void *kaddr;
 
 	/* 0 is too large as well */
 	if (unlikely(map->map_type != BPF_MAP_TYPE_ARENA || size - 1 >= PAGE_SIZE))
@@ -1438,10 +1301,8 @@ static __always_inline void *arena_alloc_object(struct bpf_map *map, u32 size, b
 	if (unlikely(!c))
 		return arena_alloc_large(map, size, nolock);
 	/* As arena_get_pages(): with reclaim, and without a victim */
-	kaddr = nolock ? slab_arena_alloc_nolock(c, __GFP_ZERO) :
-			 slab_arena_alloc(c, GFP_KERNEL | __GFP_RETRY_MAYFAIL |
-					     __GFP_NOWARN | __GFP_ZERO);
-	return likely(kaddr) ? (void *)arena_cache_uaddr(c, kaddr) : NULL;
+	return nolock ? slab_arena_alloc_uaddr_nolock(c, __GFP_ZERO) :
+			slab_arena_alloc_uaddr(c, GFP_KERNEL | __GFP_RETRY_MAYFAIL | __GFP_ZERO);
 }
 
 /* Free a large object, if it is one: by the worker, whatever the context */
@@ -1477,10 +1338,9 @@ static __always_inline void arena_free_object(struct bpf_map *map, void *ptr,
 {
 	struct bpf_arena *arena = container_of(map, struct bpf_arena, map);
 	unsigned int offset = offset_in_page(ptr);
-	unsigned long *p, slot = 0;
-	struct arena_slab *as;
 	struct arena_slabs *sl;
-	u16 old = 0;
+	unsigned long slot;
+	u16 old = ARENA_OBJ_CACHED;
 
 	/* As kfree(NULL); a program cannot tell offset 0 from NULL */
 	if (unlikely(map->map_type != BPF_MAP_TYPE_ARENA || !(u32)(long)ptr))
@@ -1489,15 +1349,19 @@ static __always_inline void arena_free_object(struct bpf_map *map, void *ptr,
 	sl = arena_slabs(arena);
 	/* As in arena_cache_claim() */
 	preempt_disable();
-	p = likely(sl) ? arena_slots_ptr(sl, compute_pgoff(arena, (long)ptr)) : NULL;
-	if (likely(p))
-		slot = READ_ONCE(*p);
-	as = (struct arena_slab *)slot;
-	if (likely(arena_slot_is_slab(slot) && as->cache->of_program) &&
-	    likely(arena_slab_claim(as, offset, &old))) {
-		preempt_enable();
-		arena_give_back(as, offset, nolock);
-		return;
+	slot = likely(sl) ? arena_slot_read(sl->slots, compute_pgoff(arena, (long)ptr)) : 0;
+	if (likely(arena_slot_is_slab(slot))) {
+		struct arena_slab *as = (struct arena_slab *)slot;
+
+		if (likely(as->cache->of_program))
+			old = arena_slab_claim(as, offset);
+		if (likely(old == ARENA_OBJ_LIVE)) {
+			void *object = arena_slab_base(as) + offset;
+
+			preempt_enable();
+			nolock ? slab_arena_free_nolock(as, object) : slab_arena_free(as, object);
+			return;
+		}
 	}
 	arena_free_other(arena, ptr, aux, slot, old);
 }

@@ -352,7 +352,7 @@ static const struct locked_fn {
 	{ "arena_slots_set_large" },
 	{ "slab_arena_attach" },		/* a page that is in nobody's books */
 	{ "slab_arena_release" },
-	{ "slab_arena_free" },			/* an object that is neither live nor free */
+	{ "slab_arena_free_nolock" },		/* an object that is neither live nor free */
 };
 
 static void locked_fn_desc(const struct locked_fn *fn, char *desc)
@@ -493,13 +493,11 @@ static const struct locked_fn swept_fns[] = {
 	{ "alloc_from_new_slab" },
 	{ "__slab_free" },
 	{ "__pcs_replace_full_main" },
-	{ "kmem_cache_alloc_arena" },
-	{ "kmem_cache_alloc_arena_nolock" },
-	{ "kmem_cache_free_arena" },
-	{ "kmem_cache_free_arena_nolock" },
-	{ "slab_arena_alloc" },
-	{ "slab_arena_alloc_nolock" },
+	{ "bpf_arena_cache_alloc" },
+	{ "bpf_arena_cache_alloc_nolock" },
+	{ "slab_arena_alloc_uaddr_nolock" },
 	{ "slab_arena_free" },
+	{ "slab_arena_free_nolock" },
 	{ "slab_arena_defer" },
 	{ "slab_arena_return_deferred" },
 	{ "slab_arena_attach" },
@@ -600,7 +598,7 @@ static int twice_pre_handler(struct kprobe *p, struct pt_regs *regs)
 
 static const struct locked_fn free_fns[] = {
 	{ "bpf_arena_free_non_sleepable" },	/* before the task has looked */
-	{ "slab_arena_free" },			/* after it has won */
+	{ "slab_arena_free_nolock" },		/* after it has won */
 };
 KUNIT_ARRAY_PARAM(free_fn, free_fns, locked_fn_desc);
 
@@ -670,9 +668,7 @@ static int twice_each_pre_handler(struct kprobe *p, struct pt_regs *regs)
 static const struct locked_fn second_free_fns[] = {
 	{ "bpf_arena_free_non_sleepable" },
 	{ "arena_free_other" },
-	{ "arena_slab_claim" },
-	{ "slab_arena_free" },
-	{ "kmem_cache_free_arena_nolock" },
+	{ "slab_arena_free_nolock" },
 };
 KUNIT_ARRAY_PARAM(second_free_fn, second_free_fns, locked_fn_desc);
 

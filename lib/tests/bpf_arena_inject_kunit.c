@@ -85,7 +85,6 @@ enum step {
 	STEP_KMALLOC_CONST,
 	STEP_KMEM_CACHE,
 	STEP_OBJECT,
-	STEP_OBJECT_NOLOCK,
 	STEP_META_NOLOCK,
 	STEP_PAGE,
 	STEP_PERCPU,
@@ -108,9 +107,8 @@ static const struct {
 	[STEP_KMALLOC_CONST]	= { "__kmalloc_cache_noprof", 0 },
 	/* struct kmem_cache, its files in sysfs, metadata of slabs with many objects */
 	[STEP_KMEM_CACHE]	= { "kmem_cache_alloc_noprof", 0 },
-	/* Objects of an arena cache */
-	[STEP_OBJECT]		= { "kmem_cache_alloc_arena", 0 },
-	[STEP_OBJECT_NOLOCK]	= { "kmem_cache_alloc_arena_nolock", 0 },
+	/* Objects of an arena cache that no sheaf has */
+	[STEP_OBJECT]		= { "alloc_arena_slow", 0 },
 	/* Before kmalloc_nolock() is tried */
 	[STEP_META_NOLOCK]	= { "kmem_cache_alloc_nolock_noprof", 0 },
 	[STEP_PAGE]		= { "__alloc_frozen_pages_noprof", 0 },
@@ -445,13 +443,13 @@ static const struct inject_path {
 	  .steps = STEP(KMALLOC) | STEP(KMALLOC_CONST) | STEP(PAGE) | STEP(OBJECT),
 	  .never = STEP(PTE) },
 	{ "object, any context", alloc_nolock, free_object, .size = PAGE_SIZE,
-	  .steps = STEP(NOLOCK) | STEP(PAGE_NOLOCK) | STEP(OBJECT_NOLOCK), .never = STEP(PTE) },
-	/* Metadata out of a cache of its own */
+	  .steps = STEP(NOLOCK) | STEP(PAGE_NOLOCK) | STEP(OBJECT), .never = STEP(PTE) },
+	/* Metadata out of a cache of its own; and the object out of a sheaf, which is filled */
 	{ "small object, may sleep", alloc_sleeping, free_object, .size = 16, .slow = true,
-	  .steps = STEP(KMALLOC_CONST) | STEP(KMEM_CACHE) | STEP(PAGE) | STEP(OBJECT),
+	  .steps = STEP(KMALLOC_CONST) | STEP(KMEM_CACHE) | STEP(PAGE),
 	  .never = STEP(PTE) },
 	{ "small object, any context", alloc_nolock, free_object, .size = 16,
-	  .steps = STEP(NOLOCK) | STEP(META_NOLOCK) | STEP(PAGE_NOLOCK) | STEP(OBJECT_NOLOCK),
+	  .steps = STEP(NOLOCK) | STEP(META_NOLOCK) | STEP(PAGE_NOLOCK) | STEP(OBJECT),
 	  .never = STEP(PTE) },
 	{ "large object, may sleep", alloc_large_sleeping, free_large, .size = PAGE_SIZE,
 	  .retries = true, .steps = STEP(NOLOCK) | STEP(PAGE) | STEP(PTE) },

@@ -22,6 +22,9 @@ struct {
 	__uint(max_entries, MAX_PAGES);	/* user space sets it before the load */
 } arena SEC(".maps");
 
+/* As in linux/slab_arena.h, where it is no enum: 0 is a slab */
+#define ARENA_SLOT_KIND		7
+
 /*
  * How deep programs are on top of each other on a CPU: the three arenas have this map in
  * common. Each program guards against itself only, and all of them together could be
@@ -950,17 +953,24 @@ static bool is_racer(void)
 }
 
 /*
- * A free has found the slab of an object, and does not own the object yet: only RCU keeps
- * the slab's metadata. The page goes, in the wrong order, when others free the same.
+ * A free has found the slab of an object, and lost the object to another one: only RCU keeps
+ * the slab's metadata. The page goes meanwhile.
  */
-SEC("fentry/arena_slab_claim")
-int BPF_PROG(on_claim, struct arena_slab *as, unsigned int offset)
+SEC("fentry/arena_free_other")
+int BPF_PROG(on_claim, struct bpf_arena *arena, void *ptr, struct bpf_prog_aux *aux,
+	     unsigned long slot)
 {
-	struct slab *slab = as->slab;
-	u32 pgoff = as->pgoff, now;
+	struct arena_slab *as;
+	struct slab *slab;
+	u32 pgoff, now;
 	u64 end;
 	u32 i;
 
+	if (!slot || slot & ARENA_SLOT_KIND)
+		return 0;
+	as = bpf_core_cast((void *)slot, struct arena_slab);
+	slab = as->slab;
+	pgoff = as->pgoff;
 	if (phase != PHASE_HOLDS || !is_racer() || raced_size != PAGE_SIZE ||
 	    !hold(HOLD_FREE, 20000000))
 		return 0;

@@ -123,7 +123,7 @@ static void want_holds(struct torture_bpf *skel, bool all)
 	bpf_program__set_autoload(skel->progs.on_probe, true);
 	if (!all)
 		return;
-	bpf_program__set_autoload(skel->progs.on_claim, has_function("arena_slab_claim"));
+	bpf_program__set_autoload(skel->progs.on_claim, has_function("arena_free_other"));
 	bpf_program__set_autoload(skel->progs.on_slab_fault, has_function("vmf_insert_mixed"));
 	bpf_program__set_autoload(skel->progs.on_page_fault, has_function("vm_insert_page"));
 	bpf_program__set_autoload(skel->progs.on_page_gone, has_function("slab_arena_free_page"));

@@ -2,10 +2,11 @@
 /*
  * The slot table: who finds a slab without a lock, and when it may be freed.
  *
- * Models arena_slots_add_leaf(), arena_place_slab(), arena_cache_free() and the slab
- * half of arena_free_object(), arena_slab_claim(), slab_arena_free(), and for a
- * slab's end arena_batch_unmap() to the kfree() in arena_slab_worker(), all in
- * kernel/bpf/arena_slab.c; slab_to_arena() of mm/slab_arena.c.
+ * Models arena_slots_add_leaf(), arena_place_slab(), the slab half of
+ * arena_free_object(), and for a slab's end arena_batch_unmap() to the kfree() in
+ * arena_slab_worker(), in kernel/bpf/arena_slab.c; arena_cache_claim() of
+ * linux/slab_arena.h, slab_arena_free() of mm/slub_arena.c, slab_to_arena() of
+ * mm/slab_arena.c.
  *
  * Two pages of one leaf, which both of two allocators find missing. On the pages come
  * and go slabs with one object each, on page 0 a large object as well, and memory for

@@ -2,10 +2,10 @@
 /*
  * The state word of an object: who may hand it out, who may take it back.
  *
- * Models slab_arena_alloc(), slab_arena_get_link(), slab_arena_set_link(),
- * slab_arena_defer() and slab_arena_return_deferred() of mm/slab_arena.c,
- * arena_slab_claim() of kernel/bpf/arena_slab.c, and what they meet in
- * mm/slub.c: get_from_partial_node(), __slab_free() and one sheaf.
+ * Models slab_arena_make_live() of mm/slub_arena.c, arena_slab_claim() of
+ * linux/slab_arena.h, slab_arena_get_link(), slab_arena_set_link(),
+ * slab_arena_defer() and slab_arena_return_deferred() of mm/slab_arena.c, and what
+ * they meet in mm/slub.c: get_from_partial_node(), __slab_free() and one sheaf.
  *
  * A slab of two objects. CPU 0 allocates, for a user who gives nothing back. CPU 1,
  * an NMI on top of CPU 0 and an irq_work are hostile: they free whatever index they

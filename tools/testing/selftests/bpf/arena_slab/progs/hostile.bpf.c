@@ -159,7 +159,7 @@ int BPF_PROG(at_attach)
 }
 
 /* With an object that is neither live nor free */
-SEC("fentry/slab_arena_free")
+SEC("fentry/slab_arena_free_nolock")
 int BPF_PROG(at_free)
 {
 	churn(14, 96);
