@@ -49,7 +49,7 @@ struct injection {
 	struct work_struct *work[2];
 	bool armed;
 	unsigned int nth;
-	unsigned int calls, failed;
+	unsigned int calls, failed, nofail;
 };
 
 struct inject_ctx {
@@ -835,6 +835,61 @@ static void free_that_cannot_be_deferred(struct kunit *test)
 	expect_whole(test, ctx->arena, "again");
 }
 
+static int fail_what_may_fail(struct kprobe *kp, struct pt_regs *regs)
+{
+	struct injection *inj = container_of(kp, struct injection, kp);
+	gfp_t gfp = regs_get_kernel_argument(regs, 1);
+
+	if (!is_concerned(inj))
+		return 0;
+	if (gfp & __GFP_NOFAIL) {
+		inj->nofail++;
+		return 0;
+	}
+	return fail_the_nth(kp, regs);
+}
+NOKPROBE_SYMBOL(fail_what_may_fail);
+
+/*
+ * The worker is told of what a program could not wait for, whatever memory there is: that
+ * are few. What is beyond them keeps to the limit of the arena's owner, and stays in use.
+ */
+static void only_few_frees_cannot_fail(struct kunit *test)
+{
+	const u32 nr = ARENA_LATER_MAX + 20;
+	struct inject_ctx *ctx = test->priv;
+	struct injection *inj = &ctx->inj;
+	struct bpf_arena *arena;
+	void *p = (void *)TEST_USER_START;
+
+	ctx->arena = arena = test_arena_create(3 * nr, TEST_USER_START, 0);
+	KUNIT_ASSERT_NOT_NULL(test, arena);
+	KUNIT_ASSERT_PTR_EQ(test, p, bpf_arena_alloc_pages_sleepable(&arena->map, p, 3 * nr,
+								     NUMA_NO_NODE, 0));
+	injection_init(test, inj, steps[STEP_KMALLOC_CONST].symbol, 0, fail_what_may_fail);
+	/* Somebody walks the mappings, which programs do not wait for, and the worker does */
+	mutex_lock(&arena->zap_mutex);
+	arm(inj, NULL, NTH_ALL);
+	for (u32 i = 0; i < nr; i++)
+		bpf_arena_free_pages(&arena->map, p + 3 * i * PAGE_SIZE, 2);
+	disarm(inj);
+	mutex_unlock(&arena->zap_mutex);
+	injection_exit(inj);
+	flush_once(arena);
+	flush_once(arena);
+	/* The worker may have one of them in hands that he took as a whole */
+	KUNIT_EXPECT_GE(test, inj->nofail, ARENA_LATER_MAX);
+	KUNIT_EXPECT_LE(test, inj->nofail, ARENA_LATER_MAX + 1);
+	KUNIT_EXPECT_EQ(test, inj->failed, nr - inj->nofail);
+	KUNIT_EXPECT_EQ(test, arena->nr_pages, 3 * nr - 2 * inj->nofail);
+	/* Freed once more they go */
+	bpf_arena_free_pages(&arena->map, p, 3 * nr);
+	KUNIT_EXPECT_EQ(test, arena->nr_pages, 0);
+	KUNIT_EXPECT_EQ(test, is_range_tree_set(&arena->rt, 0, 3 * nr), 0);
+	test_arena_destroy(arena);
+	ctx->arena = NULL;
+}
+
 /* To free what is free already needs no memory: the range is not split for it */
 static void free_of_nothing_loses_nothing(struct kunit *test)
 {
@@ -1132,6 +1187,7 @@ static struct kunit_case inject_cases[] = {
 	KUNIT_CASE(place_of_a_page_comes_back),
 	KUNIT_CASE(failed_charge_takes_no_lock),
 	KUNIT_CASE(free_that_cannot_be_deferred),
+	KUNIT_CASE(only_few_frees_cannot_fail),
 	KUNIT_CASE(free_of_nothing_loses_nothing),
 	KUNIT_CASE(page_at_offset_zero),
 	KUNIT_CASE(lock_of_ones_own),
