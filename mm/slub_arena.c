@@ -197,26 +197,30 @@ EXPORT_SYMBOL_GPL(bpf_arena_cache_alloc_nolock);
 /**
  * slab_arena_alloc_uaddr - bpf_arena_cache_alloc() for a program
  * @c: the cache
- * @gfp: likewise
+ *
+ * Zeroed, and as arena_get_pages() with reclaim and without a victim. What the compiler
+ * knows of that is a twentieth of the pair.
  *
  * Return: the object's address in user space, or NULL.
  */
-void *slab_arena_alloc_uaddr(struct bpf_arena_cache *c, gfp_t gfp)
+void *slab_arena_alloc_uaddr(struct bpf_arena_cache *c)
 {
-	return alloc_live(c, slab_arena_gfp(gfp), NUMA_NO_NODE, SLAB_ALLOC_DEFAULT, true);
+	const gfp_t gfp = slab_arena_gfp(GFP_KERNEL | __GFP_RETRY_MAYFAIL | __GFP_ZERO);
+
+	return alloc_live(c, gfp, NUMA_NO_NODE, SLAB_ALLOC_DEFAULT, true);
 }
 
 /**
  * slab_arena_alloc_uaddr_nolock - bpf_arena_cache_alloc_nolock() for a program
  * @c: the cache
- * @gfp: likewise
  *
  * Context: any.
- * Return: the object's address in user space, or NULL.
+ * Return: the address in user space of a zeroed object, or NULL.
  */
-void *slab_arena_alloc_uaddr_nolock(struct bpf_arena_cache *c, gfp_t gfp)
+void *slab_arena_alloc_uaddr_nolock(struct bpf_arena_cache *c)
 {
-	return alloc_live(c, slab_arena_gfp_nolock(gfp), NUMA_NO_NODE, SLAB_ALLOC_NOLOCK, true);
+	return alloc_live(c, slab_arena_gfp_nolock(__GFP_ZERO), NUMA_NO_NODE, SLAB_ALLOC_NOLOCK,
+			  true);
 }
 
 /**

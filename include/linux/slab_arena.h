@@ -418,8 +418,8 @@ void slab_arena_detach(struct kmem_cache *s);
 
 /* Where objects come from and go to, in SLUB: mm/slub_arena.c */
 bool kmem_cache_may_alloc_nolock(const struct kmem_cache *s);
-void *slab_arena_alloc_uaddr(struct bpf_arena_cache *c, gfp_t gfp);
-void *slab_arena_alloc_uaddr_nolock(struct bpf_arena_cache *c, gfp_t gfp);
+void *slab_arena_alloc_uaddr(struct bpf_arena_cache *c);
+void *slab_arena_alloc_uaddr_nolock(struct bpf_arena_cache *c);
 void *slab_arena_alloc_again(struct bpf_arena_cache *c, gfp_t gfp, int node, bool in_user_space);
 bool slab_arena_alloc_bulk(struct bpf_arena_cache *c, gfp_t gfp, size_t nr, void **p);
 void slab_arena_free(struct arena_slab *as, void *object);

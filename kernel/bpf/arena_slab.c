@@ -1300,9 +1300,7 @@ static __always_inline void *arena_alloc_object(struct bpf_map *map, u32 size, b
 	c = smp_load_acquire(&sl->class[arena_class(size)]);
 	if (unlikely(!c))
 		return arena_alloc_large(map, size, nolock);
-	/* As arena_get_pages(): with reclaim, and without a victim */
-	return nolock ? slab_arena_alloc_uaddr_nolock(c, __GFP_ZERO) :
-			slab_arena_alloc_uaddr(c, GFP_KERNEL | __GFP_RETRY_MAYFAIL | __GFP_ZERO);
+	return nolock ? slab_arena_alloc_uaddr_nolock(c) : slab_arena_alloc_uaddr(c);
 }
 
 /* Free a large object, if it is one: by the worker, whatever the context */
