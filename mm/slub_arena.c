@@ -268,8 +268,8 @@ bool free_arena(struct kmem_cache *s, struct slab *slab, void *x, bool allow_spi
 		return true;
 	if (allow_spin && unlikely(slab_want_init_on_free(s)))
 		memset(kasan_reset_tag(x), 0, s->object_size);
-	/* The quarantine links through the object */
-	kasan_slab_free(s, x, false, false, /* skip quarantine */true);
+	/* Not into the quarantine, which links through the object */
+	kasan_slab_free(s, x, false, false, true);
 
 	return likely(can_free_to_pcs(slab)) && likely(free_to_pcs(s, x, allow_spin));
 }
@@ -336,7 +336,7 @@ void bpf_arena_cache_free(struct bpf_arena_cache *c, void *kaddr)
 	if (unlikely(!kaddr))
 		return;
 	as = arena_cache_claim(c, offset);
-	if (likely(!IS_ERR(as)))
+	if (!IS_ERR(as))
 		free_claimed(as, arena_slab_base(as) + offset_in_page(offset));
 }
 EXPORT_SYMBOL_GPL(bpf_arena_cache_free);

@@ -100,13 +100,14 @@ known() {
 		base[key($0)]-- <= 0' "$2" "$1"
 }
 
-# excused FINDING: is it in vm/check.list?
+# excused FINDING: is it in vm/check.list? What is argued for a file goes for the patches, too.
 excused() {
-	local file=${1%%:*} i
+	local file=${1%%:*} i as=$NOW
 
+	[ "$NOW" != series ] || as=checkpatch
 	for i in "${!e_check[@]}"; do
 		# shellcheck disable=SC2053 # a pattern
-		if [ "${e_check[i]}" = "$NOW" ] && [[ $file == ${e_file[i]} ]] && [[ $1 == *"${e_text[i]}"* ]]; then
+		if [[ " $NOW $as " == *" ${e_check[i]} "* ]] && [[ $file == ${e_file[i]} ]] && [[ $1 == *"${e_text[i]}"* ]]; then
 			used[$i]=1
 			return 0
 		fi
@@ -321,7 +322,7 @@ check_series() {
 	fi
 	dictionary
 	all_patches() {
-		checkpatch_all <<<"$patches" | sed "s|^$CACHE/||"
+		checkpatch_all --showfile <<<"$patches" | sed "s|^$CACHE/||"
 	}
 	try series all_patches
 	grep -E '^[^ :]+:[0-9]+: (ERROR|WARNING|CHECK):' "$STEP_LOG" >"$out" || true
@@ -488,7 +489,7 @@ check_format() {
 			sed -E "s/^#define (.*)\(/  - '\1'/" | sed -i '/^ForEachMacros:/r /dev/stdin' "$style" || return
 		for f in "${files[@]}"; do
 			clang-format-19 --style=file:"$style" "$f" >"$out.formatted" || return
-			diff -U0 <(squeeze "$f") <(squeeze "$out.formatted") | awk -v file="$f" '
+			{ diff -U0 <(squeeze "$f") <(squeeze "$out.formatted") || [ $? = 1 ]; } | awk -v file="$f" '
 				/^@@ / {
 					split(substr($2, 2) ",1", was, ","); split(substr($3, 2) ",1", is, ",")
 					line = was[1]; same = was[2] == is[2]

@@ -326,12 +326,13 @@ static __always_inline unsigned long arena_slot_read(const struct arena_slot_tab
  */
 static __always_inline void arena_stat_inc(u64 __percpu *stat)
 {
+	static_assert(sizeof(*stat) == sizeof(atomic64_t));
+
 	if (IS_ENABLED(CONFIG_X86))
 		this_cpu_inc(*stat);
 	else
 		atomic64_inc((atomic64_t *)raw_cpu_ptr(stat));
 }
-static_assert(sizeof(atomic64_t) == sizeof(u64));
 
 /*
  * Win the LIVE state of the object at @offset in a slab, which pins the slab; up to

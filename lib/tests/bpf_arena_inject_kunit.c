@@ -862,8 +862,9 @@ static void only_few_frees_cannot_fail(struct kunit *test)
 	struct bpf_arena *arena;
 	void *p = (void *)TEST_USER_START;
 
-	ctx->arena = arena = test_arena_create(3 * nr, TEST_USER_START, 0);
+	arena = test_arena_create(3 * nr, TEST_USER_START, 0);
 	KUNIT_ASSERT_NOT_NULL(test, arena);
+	ctx->arena = arena;
 	KUNIT_ASSERT_PTR_EQ(test, p, bpf_arena_alloc_pages_sleepable(&arena->map, p, 3 * nr,
 								     NUMA_NO_NODE, 0));
 	injection_init(test, inj, steps[STEP_KMALLOC_CONST].symbol, 0, fail_what_may_fail);

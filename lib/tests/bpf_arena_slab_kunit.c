@@ -920,10 +920,11 @@ static void slabs_avoid_scratch(struct kunit *test)
 	settle(test);
 	KUNIT_EXPECT_EQ(test, is_range_tree_set(&ctx->arena->rt, 0, 3), 0);
 	KUNIT_EXPECT_EQ(test, counter(test, ARENA_SCRUBS), 3);
-	for (int i = 0; i < 3; i++)
-		KUNIT_EXPECT_NULL(test,
-				  vmalloc_to_page(test_arena_kaddr(ctx->arena, TEST_USER_START +
-								   i * PAGE_SIZE)));
+	for (int i = 0; i < 3; i++) {
+		void *kaddr = test_arena_kaddr(ctx->arena, TEST_USER_START + i * PAGE_SIZE);
+
+		KUNIT_EXPECT_NULL(test, vmalloc_to_page(kaddr));
+	}
 	bpf_arena_cache_free(c, p);
 	KUNIT_EXPECT_EQ(test, slabs_left(test), 0);
 }
