@@ -89,7 +89,11 @@ objects() {
 
 # findings ROOT: of what a compiler or sparse said on stdin, "FILE:LINE: TEXT"
 findings() {
-	sed -nE "s,^($1|$(realpath --relative-to="$CHECK/x" "$1")|\.)/+,,
+	local roots
+
+	# A version may have a plus
+	roots=$(printf '%s|%s|.' "$1" "$(realpath --relative-to="$CHECK/x" "$1")" | sed 's/[].[^$*+?(){}]/\\&/g')
+	sed -nE "s,^($roots)/+,,
 		s,^([^ :]+:[0-9]+)(:[0-9]+)?: (fatal )?(warning|error): ,\1: ,p" | sort -u
 }
 
