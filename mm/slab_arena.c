@@ -554,7 +554,7 @@ void slab_arena_keep(struct kmem_cache *s, struct slab *slab)
  */
 void slab_arena_free_bulk(struct bpf_arena_cache *c, size_t nr, void **p)
 {
-	this_cpu_add(c->stats->frees, nr);
+	arena_stat_add(&c->stats->frees, nr);
 	kmem_cache_free_bulk(c->s, nr, p);
 }
 

@@ -59,11 +59,14 @@ alloc_arena(struct kmem_cache *s, gfp_t gfp, int node, unsigned int alloc_flags)
 {
 	void *object;
 
-	/* Looking at the task's policy may wait for who changes it */
 	if (alloc_flags_allow_spinning(alloc_flags)) {
-		might_alloc(gfp);
-		if (unlikely(should_failslab(s, gfp)))
+		const gfp_t allowed = gfp & gfp_allowed_mask;
+
+		/* slab_pre_alloc_hook() without the test of what it returns */
+		might_alloc(allowed);
+		if (unlikely(should_failslab(s, allowed)))
 			return NULL;
+		/* Looking at the task's policy may wait for who changes it */
 		node = apply_strict_numa_policy(node);
 	}
 	object = alloc_from_pcs(s, gfp, alloc_flags, node);
@@ -96,7 +99,7 @@ static __always_inline void *slab_arena_make_live(struct bpf_arena_cache *c, voi
 	idx = arena_index_word(c, offset) >> 32;
 	object = (void *)(in_user_space ? arena_page_uaddr(c, pgoff) :
 					  arena_page_kaddr(c, pgoff)) + offset;
-	arena_stat_inc(&c->stats->allocs);
+	arena_stat_add(&c->stats->allocs, 1);
 
 	/*
 	 * Invariant 2: from here on the object is its user's, and neither it nor
@@ -287,7 +290,7 @@ static __always_inline void free_claimed(struct arena_slab *as, void *object)
 	struct kmem_cache *s = as->cache->s;
 	struct slab *slab = as->slab;
 
-	arena_stat_inc(&as->cache->stats->frees);
+	arena_stat_add(&as->cache->stats->frees, 1);
 	if (unlikely(!free_arena(s, slab, object, true)))
 		free_arena_slow(s, slab, object);
 }
@@ -315,7 +318,7 @@ void slab_arena_free_nolock(struct arena_slab *as, void *object)
 {
 	struct kmem_cache *s = as->cache->s;
 
-	arena_stat_inc(&as->cache->stats->frees);
+	arena_stat_add(&as->cache->stats->frees, 1);
 	if (unlikely(!free_arena(s, as->slab, object, false)))
 		slab_arena_defer(as, __obj_to_index(s, arena_slab_base(as), object));
 }

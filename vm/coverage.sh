@@ -57,8 +57,10 @@ while read -r gcda; do
 	[ -n "$notes" ] || die "$object: the build has no notes for it"
 	cp "$notes" "$gcda" .
 	"$GCOV" -o . "$object.gcno" >"$object.said" 2>/dev/null
-	# Of the files that it was made of only the one of that name: no headers. Of mm/slub.c
-	# only what it includes of ours.
+	mkdir -p "headers/$object"
+	(cd "headers/$object" && "$GCOV" -p -o ../.. "../../$object.gcno" >/dev/null 2>&1) || true
+	# Of the files that it was made of only the one of that name. Of mm/slub.c only what it
+	# includes of ours.
 	[ "$object" != slub ] || file=slub_arena
 	awk -v file="$file" '
 		/^ *[0-9]+\*?: *[0-9]+:/ { hit++ }
@@ -70,5 +72,21 @@ while read -r gcda; do
 		}' "$file.c.gcov" >"$file.coverage"
 	head -n 1 "$file.coverage"
 done < <(find sum -name '*.gcda' | sort)
+# A line of the header that all of them have is reached if it is in one
+find headers -name '*#include#linux#slab_arena.h.gcov' -exec cat {} + | awk -F: '
+	{ gsub(/ /, "", $1); gsub(/ /, "", $2) }
+	$1 ~ /^[0-9]+\*?$/ { hit[$2] = 1; all[$2] = $0 }
+	$1 ~ /^(#####|=====)$/ && !all[$2] { all[$2] = $0 }
+	END {
+		for (n in all) {
+			lines++
+			reached += hit[n]
+			if (!hit[n])
+				text = text all[n] "\n"
+		}
+		printf "%-16s %5d lines, %5d reached, %5.1f %%\n%s", "slab_arena.h", lines, reached,
+			lines ? 100 * reached / lines : 0, text
+	}' >slab_arena.h.coverage
+head -n 1 slab_arena.h.coverage
 say "lines that were not reached: $(shown "$OUT")/*.coverage"
 exit "$bad"

@@ -127,7 +127,8 @@ enum arena_bad_free {
  * @state: one for each object, see above
  *
  * Freed no earlier than an RCU grace period after its slot stopped pointing at
- * it, for the sake of slab_arena_free(), which finds it without a lock.
+ * it, for the sake of those who find it without a lock: arena_cache_claim() and
+ * arena_free_object().
  */
 struct arena_slab {
 	struct slab *slab;
@@ -308,7 +309,7 @@ static inline unsigned long *arena_slot_ptr(const struct arena_slot_table *t, un
 	return leaf ? &leaf->slot[pgoff & (ARENA_LEAF_SLOTS - 1)] : NULL;
 }
 
-/* What stands there, for any @pgoff; 0 if nothing */
+/* What stands there, for any @pgoff; 0 if nothing. A leaf is found as by arena_slot_ptr(). */
 static __always_inline unsigned long arena_slot_read(const struct arena_slot_table *t,
 						     unsigned long pgoff)
 {
@@ -320,18 +321,19 @@ static __always_inline unsigned long arena_slot_read(const struct arena_slot_tab
 }
 
 /*
- * One more of what is only ever read as a sum over all CPUs, so that it does not matter on
- * which one it is. this_cpu_inc() is one instruction on x86; elsewhere it is an atomic one
- * within a preempt_disable() and preempt_enable() that this does without.
+ * Add to what is only ever read as a sum over all CPUs, so that it does not matter on which
+ * one it is. this_cpu_add() is one instruction on x86. Elsewhere it is an atomic one, within a
+ * preempt_disable() and preempt_enable() that this does without, or several with irqs off,
+ * which is why all who write these counters have to do it by this.
  */
-static __always_inline void arena_stat_inc(u64 __percpu *stat)
+static __always_inline void arena_stat_add(u64 __percpu *stat, u64 nr)
 {
 	static_assert(sizeof(*stat) == sizeof(atomic64_t));
 
 	if (IS_ENABLED(CONFIG_X86))
-		this_cpu_inc(*stat);
+		this_cpu_add(*stat, nr);
 	else
-		atomic64_inc((atomic64_t *)raw_cpu_ptr(stat));
+		atomic64_add(nr, (atomic64_t *)raw_cpu_ptr(stat));
 }
 
 /*

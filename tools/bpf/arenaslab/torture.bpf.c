@@ -954,10 +954,11 @@ static bool is_racer(void)
 
 /*
  * A free has found the slab of an object, and lost the object to another one: only RCU keeps
- * the slab's metadata. The page goes meanwhile.
+ * the slab's metadata. The page goes meanwhile. (Before the object is lost or won there is no
+ * function to attach to; random probes in bpf_arena_free() hold there, and slot.pml models it.)
  */
 SEC("fentry/arena_free_other")
-int BPF_PROG(on_claim, struct bpf_arena *arena, void *ptr, struct bpf_prog_aux *aux,
+int BPF_PROG(on_lost_free, struct bpf_arena *arena, void *ptr, struct bpf_prog_aux *aux,
 	     unsigned long slot)
 {
 	struct arena_slab *as;

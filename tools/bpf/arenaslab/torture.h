@@ -140,7 +140,7 @@ enum torture_phase {
 
 /* Where somebody is held up on purpose, and what could happen in the meantime */
 enum torture_hold {
-	HOLD_FREE,		/* a free has found its slab, whose page goes */
+	HOLD_FREE,		/* a free has lost its object to another, and the page goes */
 	HOLD_FAULT,		/* a fault has found its page, and all mappings are zapped */
 	HOLD_WORKER,		/* pages are about to go, and a fault finds one */
 	HOLD_RACE,		/* somewhere in a free of what another one frees */

@@ -75,7 +75,7 @@ struct torture_bpf *open_instance(__u32 kind, __u64 start, __u32 pages, __u32 fl
 	for (int i = 0; i < MAX_WORKERS; i++)
 		skel->bss->workers[i].rng = seed_of((i / 128 * NR_ARENAS + kind) * 128 + i % 128);
 
-	bpf_program__set_autoload(skel->progs.on_claim, false);
+	bpf_program__set_autoload(skel->progs.on_lost_free, false);
 	bpf_program__set_autoload(skel->progs.on_slab_fault, false);
 	bpf_program__set_autoload(skel->progs.on_page_fault, false);
 	bpf_program__set_autoload(skel->progs.on_page_gone, false);
@@ -123,7 +123,7 @@ static void want_holds(struct torture_bpf *skel, bool all)
 	bpf_program__set_autoload(skel->progs.on_probe, true);
 	if (!all)
 		return;
-	bpf_program__set_autoload(skel->progs.on_claim, has_function("arena_free_other"));
+	bpf_program__set_autoload(skel->progs.on_lost_free, has_function("arena_free_other"));
 	bpf_program__set_autoload(skel->progs.on_slab_fault, has_function("vmf_insert_mixed"));
 	bpf_program__set_autoload(skel->progs.on_page_fault, has_function("vm_insert_page"));
 	bpf_program__set_autoload(skel->progs.on_page_gone, has_function("slab_arena_free_page"));
@@ -225,7 +225,7 @@ static void attach_all(struct arena *a, bool say)
 		try_attach(s->progs.on_partial, &s->links.on_partial, say);
 	}
 	if (!opt.without[PART_HOLD] && a == &arenas[ARENA_LAWLESS]) {
-		try_attach(s->progs.on_claim, &s->links.on_claim, true);
+		try_attach(s->progs.on_lost_free, &s->links.on_lost_free, true);
 		try_attach(s->progs.on_slab_fault, &s->links.on_slab_fault, true);
 		try_attach(s->progs.on_page_fault, &s->links.on_page_fault, true);
 		try_attach(s->progs.on_page_gone, &s->links.on_page_gone, true);

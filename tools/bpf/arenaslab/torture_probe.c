@@ -147,7 +147,7 @@ static void remove_probes(void)
 static void remove_holds(void)
 {
 	struct torture_bpf *skel = arenas[ARENA_LAWLESS].skel;
-	struct bpf_link **held[] = { &skel->links.on_claim, &skel->links.on_slab_fault,
+	struct bpf_link **held[] = { &skel->links.on_lost_free, &skel->links.on_slab_fault,
 				     &skel->links.on_page_fault, &skel->links.on_worker,
 				     &skel->links.on_page_gone, &skel->links.on_zapped };
 
