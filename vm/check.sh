@@ -388,6 +388,8 @@ check_cocci() {
 	local dir=$CHECK/cocci out=$ARENA_SLAB_RUN/check-cocci.txt
 
 	need spatch coccinelle
+	# Some of the semantic patches have code that spatch compiles
+	need ocamlopt ocaml
 	semantic_patches() {
 		# coccicheck goes through a folder: one that has nothing else
 		rm -rf "$dir" && mkdir -p "$dir" && cd "$TREE" &&
