@@ -4,8 +4,8 @@
  * includes this at its end, as mm/percpu.c does with percpu-vm.c. See mm/slab_arena.c for
  * how it works.
  *
- * So also where an object goes to its user and comes back, each in one function: a call
- * would be a tenth of it.
+ * So also where an object goes to its user and comes back, each in one function: what was
+ * called in between was a twentieth of the pair on x86_64, and more on arm64.
  */
 
 #include <linux/bpf_arena_slab.h>
