@@ -343,10 +343,10 @@ static __always_inline void arena_stat_add(u64 __percpu *stat, u64 nr)
  */
 static __always_inline u16 arena_slab_claim(struct arena_slab *as, unsigned int offset)
 {
-	u64 factor = as->cache->index_factor, word = offset * factor;
+	u64 word = arena_index_word(as->cache, offset);
 	unsigned int idx = word >> 32;
 
-	if (unlikely(idx >= as->objects || (u32)word >= factor))
+	if (unlikely(idx >= as->objects || (u32)word >= as->cache->index_factor))
 		return ARENA_OBJ_CACHED;
 	return cmpxchg(&as->state[idx], ARENA_OBJ_LIVE, ARENA_OBJ_CACHED);
 }
