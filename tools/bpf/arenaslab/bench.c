@@ -694,8 +694,10 @@ static const struct work works[] = {
 	  .nr = 100000, .max_size = 1024 },
 	{ "remote", "one CPU allocates, another one frees; against one CPU", measure_remote,
 	  .where = CPU_REMOTE },
-	{ "local2", "two CPUs at once, each its own; how much more they do", measure_both, .nr = 64,
+	{ "local2", "two CPUs at once, each its own; how much more they do", measure_both, .nr = 16,
 	  .where = CPU_BOTH },
+	{ "shared2", "the same with 64 at a time: more than a CPU keeps, they may change it",
+	  measure_both, .nr = 64, .where = CPU_BOTH },
 };
 
 static bool work_wanted[ARRAY_SIZE(works)];

@@ -14,7 +14,7 @@
 /* Pairs of a round: so many that what starts and ends it does not count */
 #define SCRIPT_PAIRS		10240
 /* the same where two CPUs have to come together first, and */
-#define SCRIPT_PAIRS_2		40960
+#define SCRIPT_PAIRS_2		163840
 /* where each of them waits for the other one's TLB, and */
 #define SCRIPT_PAIRS_FLUSH	2560
 /* on top of live objects, where pairs may be slow */
