@@ -29,8 +29,7 @@
  *  3. state[] is all FRESH before the slot points at it.
  *
  * Modelled in tools/verification/arena_slab/: the state word in state.pml, deferred
- * frees and their end in defer.pml, frees after a grace period in rcu.pml. `make models`
- * checks them.
+ * frees and their end in defer.pml, frees after a grace period in rcu.pml.
  *
  * Lock order: none is taken here. Links are read and written by whoever owns
  * the object in SLUB's sense: under list_lock, or with the list detached.
@@ -40,7 +39,6 @@
  */
 #include <kunit/static_stub.h>
 #include <linux/bitfield.h>
-#include <linux/kasan.h>
 #include <linux/mm.h>
 #include <linux/rcupdate.h>
 #include "internal.h"
@@ -358,7 +356,7 @@ static noinline void slab_arena_return_deferred(struct bpf_arena_cache *c)
  * irq_work of a cache. A program that is called by what is done here can defer another
  * free for each one that is returned, and so have this run again and again, for as long
  * as it likes: in hard irq, or, on PREEMPT_RT, in a thread that goes before all ordinary
- * ones. So what was deferred in such a place is a worker's, who waits his turn like
+ * ones. So what was deferred in such a place is a worker's, which waits its turn like
  * others. What a loop in a task defers comes back at once.
  */
 void slab_arena_deferred_irq(struct irq_work *work)
@@ -367,7 +365,7 @@ void slab_arena_deferred_irq(struct irq_work *work)
 
 	if (IS_ENABLED(CONFIG_PREEMPT_RT))
 		this_cpu_write(irq_work_thread, current);
-	/* Set before the irq_work is queued; until the worker runs all that comes is his */
+	/* Set before the irq_work is queued; until the worker runs all that comes is the worker's */
 	if (READ_ONCE(c->deferred_in_irq))
 		queue_work(system_dfl_wq, &c->deferred_work);
 	else

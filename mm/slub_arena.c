@@ -10,6 +10,8 @@
 
 #include <linux/bpf_arena_slab.h>
 
+static_assert(MAX_FULL_SHEAVES == SLAB_ARENA_FULL_SHEAVES);
+
 /* Out of line, with what of the stack it needs */
 static noinline void *alloc_arena_slow(struct kmem_cache *s, gfp_t gfp, int node,
 				       unsigned int alloc_flags)
@@ -52,7 +54,8 @@ static __always_inline void clear_object(void *p, unsigned int size)
 
 /*
  * kmem_cache_alloc_node() of arena caches, which have no object extensions, no KFENCE
- * and no kmemleak.
+ * and no kmemleak. Nor its tracepoint: an address in the direct map tells nobody who
+ * has the object.
  */
 static __always_inline void *
 alloc_arena(struct kmem_cache *s, gfp_t gfp, int node, unsigned int alloc_flags)
@@ -78,11 +81,10 @@ alloc_arena(struct kmem_cache *s, gfp_t gfp, int node, unsigned int alloc_flags)
 	object = kasan_slab_alloc(s, object, gfp, false);
 	if (slab_want_init_on_alloc(gfp, s))
 		clear_object(object, s->object_size);
-	kmsan_slab_alloc(s, object, gfp);
 	return object;
 }
 
-/* An object that SLUB gave us goes to its user, under the address that he knows it by */
+/* An object that SLUB gave us goes to its user, under the address that is known there */
 static __always_inline void *slab_arena_make_live(struct bpf_arena_cache *c, void *object,
 						  bool in_user_space)
 {
@@ -187,8 +189,8 @@ EXPORT_SYMBOL_GPL(bpf_arena_cache_alloc_node);
  *
  * With the limits of kmalloc_nolock(), but see slab_arena_keep().
  *
- * Context: any, NMI included. Always fails in NMI and hard irq on PREEMPT_RT, in
- * NMI without SMP, and on CPUs without a 16-byte cmpxchg.
+ * Context: any, NMI included. Always fails in NMI and hard irq on PREEMPT_RT, and
+ * on CPUs without a 16-byte cmpxchg.
  * Return: the object's arena kernel address, or NULL.
  */
 void *bpf_arena_cache_alloc_nolock(struct bpf_arena_cache *c, gfp_t gfp)
@@ -262,11 +264,14 @@ bool slab_arena_alloc_bulk(struct bpf_arena_cache *c, gfp_t gfp, size_t nr, void
 	return true;
 }
 
-/* Returns false if the object, with its free hooks done, did not get into a sheaf */
+/*
+ * Returns false if the object did not get into a sheaf. KASAN and init_on_free are what it
+ * has of slab_free_hook(): nothing that debug_check_no_locks_freed() and the like look for
+ * may be in memory that programs write to.
+ */
 static __always_inline
 bool free_arena(struct kmem_cache *s, struct slab *slab, void *x, bool allow_spin)
 {
-	kmsan_slab_free(s, x);
 	if (kasan_slab_pre_free(s, x))
 		return true;
 	if (allow_spin && unlikely(slab_want_init_on_free(s)))
@@ -345,8 +350,8 @@ void bpf_arena_cache_free(struct bpf_arena_cache *c, void *kaddr)
 EXPORT_SYMBOL_GPL(bpf_arena_cache_free);
 
 /*
- * Have as many empty sheaves as a barn keeps. Who may not spin takes one from there, but
- * allocates none: without these he would never use more than the two of his CPU.
+ * Have as many empty sheaves as a barn keeps. Those who may not spin take one from there, but
+ * allocate none: without these they would never use more than the two of their CPU.
  */
 void kmem_cache_fill_barns(struct kmem_cache *s, gfp_t gfp)
 {

@@ -148,6 +148,9 @@ struct arena_slab {
 	u16 state[];
 };
 
+/* Full sheaves that SLUB keeps for a node of a cache: MAX_FULL_SHEAVES in mm/slub.c */
+#define SLAB_ARENA_FULL_SHEAVES	10
+
 /*
  * Slot table: arena page offset -> slot, two levels. A leaf covers 512 pages
  * and stays until the arena goes. The low bits of a slot tell its kind; the

@@ -44,7 +44,7 @@
  *
  * Context of the handler: any, NMI included. It takes no lock and does not wait.
  *
- * Modelled in tools/verification/arena_slab/fault.pml (`make models`).
+ * Modelled in tools/verification/arena_slab/fault.pml.
  */
 #include <linux/atomic.h>
 #include <linux/bpf.h>

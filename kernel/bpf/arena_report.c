@@ -54,10 +54,9 @@ static const char * const arena_bad_sentences[] = {
 		"the object is free already, as all that was in its page",
 	[ARENA_BAD_KERNEL] =
 		"the object belongs to the kernel",
-	[ARENA_BAD_OTHER_CACHE] =
-		"the object belongs to another cache",
 };
-static_assert(ARRAY_SIZE(arena_bad_sentences) == ARENA_NR_BAD_FREES);
+/* The last kind is the kernel's own, which nobody tells */
+static_assert(ARRAY_SIZE(arena_bad_sentences) == ARENA_BAD_OTHER_CACHE);
 
 /* The four that there are totals of */
 static const u8 arena_bad_totals[] = {

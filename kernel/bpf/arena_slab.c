@@ -41,7 +41,7 @@
  *  3. Arena page with (u32)uaddr == 0 is never a slab nor part of a large object:
  *     programs take that pointer for NULL.
  *
- * Modelled in tools/verification/arena_slab/ (`make models`): the slot table in
+ * Modelled in tools/verification/arena_slab/: the slot table in
  * slot.pml, the worker's stack of slots in large.pml, (a) to (e) in dying.pml and what
  * (c) meets in munmap.pml, waiting for a drain in drain.pml, the end in teardown.pml.
  *
@@ -439,7 +439,7 @@ void bpf_arena_slab_unmap(struct arena_slab *as)
 	 * after that. And where a program is called by the irq_work, or behind it, and gives
 	 * up a slab or a large object there, or fails to get one, the irq_work would come
 	 * again for each, at once, and no task on this CPU; so it has to wait for the worker.
-	 * The others count on the first one, who must not be preempted before he has queued it.
+	 * The others count on the first one, which must not be preempted before it has queued it.
 	 */
 	guard(preempt)();
 	if (llist_add(&as->node, &sl->dead))
@@ -715,13 +715,12 @@ static bool arena_drained(struct arena_slabs *sl, bool nowait)
  * the size: what finds no place in sheaves costs a slab that is unmapped and one that is
  * mapped, and a flush of all TLBs, and not a page of the CPU's list.
  *
- * Two sheaves for each CPU and ten full ones for each node (MAX_FULL_SHEAVES in
- * mm/slub.c) of a cache have an eighth of the arena at most; so small a sheaf that it is
- * no use is none at all.
+ * Two sheaves for each CPU and the full ones for each node of a cache have an eighth of the
+ * arena at most; so small a sheaf that it is no use is none at all.
  */
 static unsigned int arena_sheaf_capacity(unsigned long nr_pages, unsigned long size)
 {
-	unsigned long sheaves = 2 * num_possible_cpus() + 10 * nr_node_ids;
+	unsigned long sheaves = 2 * num_possible_cpus() + SLAB_ARENA_FULL_SHEAVES * nr_node_ids;
 	unsigned long limit = nr_pages * (PAGE_SIZE / size) / 8 / sheaves;
 	unsigned long capacity = size >= PAGE_SIZE ? 12 : size >= 256 ? 28 : 60;
 

@@ -3,7 +3,7 @@
  * Kernel faults in BPF arenas, recovered by address: without a program on the stack,
  * in every context, for arenas with a kernel user only.
  *
- *	make kunit SUITE=bpf_arena_addr
+ *	kunit.filter_glob=bpf_arena_addr
  *
  * An access that is not recovered is an oops, the end of the machine and not of the
  * test. What must not be recovered is therefore asked of the handler.

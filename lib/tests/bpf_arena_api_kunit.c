@@ -4,7 +4,7 @@
  * allocation and free that bpf_arena_slab has; what a program is told about a bad free;
  * and what an administrator can find out.
  *
- *	make kunit SUITE=bpf_arena_api
+ *	kunit.filter_glob=bpf_arena_api
  */
 #include <linux/kernfs.h>
 #include <linux/rcupdate.h>
@@ -321,7 +321,7 @@ static void bulk_is_as_one_by_one(struct kunit *test)
 								   nr, p));
 		KUNIT_EXPECT_EQ(test, check_books(test, arena, 0), nr);
 		for (unsigned int i = 0; i < nr; i++) {
-			/* Who has one twice finds his own mark */
+			/* One that is given twice has a mark already */
 			twice += *(u64 *)p[i] == 0x5eed;
 			dirty += *(u64 *)p[i] && *(u64 *)p[i] != 0x5eed;
 			dirty += !is_filled(p[i] + 8, 0, 88);

@@ -3,7 +3,7 @@
  * Programs in the middle of the allocator of slab caches in BPF arenas: in kprobes, hard
  * irqs and NMIs, over a task that allocates and frees.
  *
- *	make kunit SUITE=bpf_arena_context
+ *	kunit.filter_glob=bpf_arena_context
  *
  * Random NMIs rarely hit what is worth hitting, least of all under emulation. So most
  * of these tests stop in a function that runs under the lock in question, by a kprobe,
@@ -642,7 +642,7 @@ static void nmi_frees_what_a_task_frees(struct kunit *test)
 	set_cpus_allowed_ptr(current, cpu_possible_mask);
 	kunit_info(test, "%u of %ld freed in NMI\n", twice.by_nmi, rounds);
 	KUNIT_EXPECT_EQ(test, atomic_read(&nmis), rounds);
-	/* Who lost was traced where he was */
+	/* The loser was traced where it was */
 	KUNIT_EXPECT_EQ(test, twice.traced, twice.by_nmi);
 	KUNIT_EXPECT_EQ(test, twice.traced_in_nmi, rounds - twice.by_nmi);
 	KUNIT_EXPECT_EQ(test, frees_of(c), rounds);

@@ -3,7 +3,7 @@
  * Fault recovery in BPF arenas: ptep_try_set() and the scratch page, which slabs
  * in arenas stand on.
  *
- *	make kunit SUITE=bpf_arena_fault
+ *	kunit.filter_glob=bpf_arena_fault
  */
 #include <linux/kthread.h>
 #include <linux/mm.h>

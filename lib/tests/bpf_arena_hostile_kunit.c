@@ -3,7 +3,7 @@
  * What a hostile program can do to the slab caches of its arena, one attack a test:
  * the part of Documentation/mm/slab_arena_tests.rst that needs the kernel's own eyes.
  *
- *	make kunit SUITE=bpf_arena_hostile
+ *	kunit.filter_glob=bpf_arena_hostile
  *
  * The test is the program: it writes through the arena's kernel mapping and calls what
  * the verifier makes of the kfuncs. Each ends with the books of the arena, check_books(),
@@ -1045,7 +1045,7 @@ static void ranges_that_wait_are_few(struct kunit *test)
 	mutex_unlock(&arena->zap_mutex);
 
 	KUNIT_EXPECT_GT(test, dying, 0);
-	/* The worker may have one of them in hands that he took as a whole */
+	/* The worker may have one of them in what it took as a whole */
 	KUNIT_EXPECT_LE(test, dying, ARENA_LATER_MAX + 1);
 	wait_for_worker(arena);
 	KUNIT_EXPECT_EQ(test, arena->nr_pages, nr);

@@ -10,7 +10,7 @@
  * has no more; then with all of them failing, as they do where memory has run out.
  * After each the arena has to be whole, as it was before.
  *
- *	make kunit SUITE=bpf_arena_inject
+ *	kunit.filter_glob=bpf_arena_inject
  */
 #include <kunit/static_stub.h>
 #include <linux/bitmap.h>
@@ -878,7 +878,7 @@ static void only_few_frees_cannot_fail(struct kunit *test)
 	injection_exit(inj);
 	flush_once(arena);
 	flush_once(arena);
-	/* The worker may have one of them in hands that he took as a whole */
+	/* The worker may have one of them in what it took as a whole */
 	KUNIT_EXPECT_GE(test, inj->nofail, ARENA_LATER_MAX);
 	KUNIT_EXPECT_LE(test, inj->nofail, ARENA_LATER_MAX + 1);
 	KUNIT_EXPECT_EQ(test, inj->failed, nr - inj->nofail);

@@ -4,8 +4,7 @@
  * any kernel with arenas has is used, so that the suite can be run on one that does
  * not have the fixes.
  *
- *	make kunit SUITE=bpf_arena_page
- *	make kunit SUITE=bpf_arena_page FLAVOR=base
+ *	kunit.filter_glob=bpf_arena_page
  *
  * CPU 0 is the test's, CPU 1 that of a second thread with translations in its TLB.
  */

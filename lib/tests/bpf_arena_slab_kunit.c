@@ -3,7 +3,7 @@
  * Slab caches in BPF arenas. The test itself is the hostile writer: it stores
  * through the arena's kernel mapping, which is what a program can do.
  *
- *	make kunit SUITE=bpf_arena_slab
+ *	kunit.filter_glob=bpf_arena_slab
  */
 #include <kunit/static_stub.h>
 #include <linux/bpf_arena_slab.h>

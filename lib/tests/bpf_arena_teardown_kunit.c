@@ -4,7 +4,7 @@
  * are offline, half way through a free, and while others still look at the caches.
  * And what a small arena gives out again, which hangs on the same drains.
  *
- *	make kunit SUITE=bpf_arena_teardown
+ *	kunit.filter_glob=bpf_arena_teardown
  *
  * The last moments of an arena are seen by look_at_the_end(), a static stub of
  * arena_slabs_free(): all pages of slabs must have gone by then.
@@ -917,10 +917,10 @@ static void small_desc(const u32 *pages, char *desc)
 }
 KUNIT_ARRAY_PARAM(small, small_arenas, small_desc);
 
-/* As arena_sheaf_limit() has it: four objects in each sheaf there can be */
+/* As arena_sheaf_capacity() has it: four objects in each sheaf there can be */
 static u32 pages_for_sheaves(unsigned int size)
 {
-	return DIV_ROUND_UP(4 * 8 * (2 * num_possible_cpus() + 10 * nr_node_ids),
+	return DIV_ROUND_UP(4 * 8 * (2 * num_possible_cpus() + SLAB_ARENA_FULL_SHEAVES * nr_node_ids),
 			    PAGE_SIZE / size);
 }
 

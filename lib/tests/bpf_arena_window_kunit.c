@@ -4,7 +4,7 @@
  * back, found by a fault and not yet mapped, half-way through munmap(). In each one,
  * one thread is held up on purpose while others do their worst.
  *
- *	make kunit SUITE=bpf_arena_window
+ *	kunit.filter_glob=bpf_arena_window
  *
  * Threads: the test's own; "holder", which is held up; "worker", which runs what
  * system_dfl_wq runs elsewhere, so that a stub of the test's applies to it; "writer",

@@ -8,7 +8,7 @@
 #include <linux/slab_arena.h>
 #include <linux/tracepoint.h>
 
-/* Numbers and names, for arena_counter_names[] and this */
+/* Numbers and names, for arena_bad_names[] and this */
 #define ARENA_BAD_FREES								\
 	EM(ARENA_BAD_NOTHING,		"nothing")				\
 	EM(ARENA_BAD_PAGE,		"ordinary_page")			\

@@ -4,7 +4,7 @@
  * frees some of them again, and compares what `arenaslab top`, `stat`, `dump` and `watch`
  * say. In a VM, as root, with arenaslab in the PATH:
  *
- *	vm/boot.sh -f .../arenaslab_test -c 'arenaslab_test [GLOB]'
+ *	arenaslab_test [GLOB]
  *
  * The output is TAP, with "N passed, N failed, N skipped" as its last line. On a kernel
  * without arena slab it checks that the tool says so.

@@ -169,7 +169,7 @@ static bool is_bad(const char *msg)
 }
 
 /*
- * Races that KCSAN sees, of whomever, at any time: vm/boot.sh tells whose they are. A
+ * Races that KCSAN sees, of whomever, at any time: the kernel log tells whose they are. A
  * report is between two lines of equals signs.
  */
 static bool is_kcsan(const char *msg)
