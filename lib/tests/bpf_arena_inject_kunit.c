@@ -780,6 +780,58 @@ static void place_of_a_page_comes_back(struct kunit *test)
 	}
 }
 
+static int set_scratch_cb(pte_t *pte, unsigned long addr, void *data)
+{
+	struct bpf_arena *arena = data;
+
+	return ptep_try_set(pte, mk_pte(arena->scratch_page, PAGE_KERNEL)) ? 0 : -EEXIST;
+}
+
+/*
+ * The only free place has a scratch page, and who may not sleep has to leave it to the
+ * worker. Without memory to say so it stays free: to give it back would take memory, too.
+ */
+static void place_with_scratch_comes_back(struct kunit *test)
+{
+	struct inject_ctx *ctx = test->priv;
+	struct injection *inj = &ctx->inj;
+	struct bpf_arena *arena;
+	void *p;
+
+	for (unsigned int nth = NTH_ALL; nth <= 2; nth++) {
+		bool met;
+
+		make_arena(test, ctx, PAGE_SIZE);
+		arena = ctx->arena;
+		fill_arena(test, ctx);
+		bpf_arena_free_pages(&arena->map, uaddr_of(MIDDLE), 1);
+		settle(arena);
+		KUNIT_ASSERT_EQ(test, is_range_tree_set(&arena->rt, MIDDLE, 1), 0);
+		KUNIT_ASSERT_EQ(test, apply_to_page_range(&init_mm, bpf_arena_get_kern_vm_start(arena) +
+							  (u32)(unsigned long)uaddr_of(MIDDLE),
+							  PAGE_SIZE, set_scratch_cb, arena), 0);
+		WRITE_ONCE(arena->scratched, true);
+
+		inject_step(test, inj, STEP_NOLOCK);
+		arm(inj, NULL, nth);
+		p = bpf_arena_alloc_pages_non_sleepable(&arena->map, NULL, 1, NUMA_NO_NODE, 0);
+		disarm(inj);
+		met = inj->failed;
+		injection_exit(inj);
+		KUNIT_EXPECT_NULL(test, p);
+		KUNIT_EXPECT_TRUE(test, met || nth > 1);
+
+		/* At once, or when the worker has flushed TLBs */
+		settle(arena);
+		p = bpf_arena_alloc_pages_sleepable(&arena->map, NULL, 1, NUMA_NO_NODE, 0);
+		KUNIT_EXPECT_PTR_EQ_MSG(test, p, uaddr_of(MIDDLE), "call %u", nth);
+		KUNIT_EXPECT_EQ(test, arena->nr_pages, TEST_PAGES);
+		bpf_arena_free_pages(&arena->map, (void *)TEST_USER_START, TEST_PAGES);
+		expect_whole(test, arena, "scratch");
+		drop_arena(test, ctx);
+	}
+}
+
 #ifdef CONFIG_MEMCG
 /*
  * What kmalloc_nolock() cannot charge goes back without a lock, too: the caller may have
@@ -1186,6 +1238,7 @@ static struct kunit_case inject_cases[] = {
 	KUNIT_CASE_PARAM(failure_leaks_nothing, path_gen_params),
 	KUNIT_CASE_PARAM(free_never_fails, way_out_gen_params),
 	KUNIT_CASE(place_of_a_page_comes_back),
+	KUNIT_CASE(place_with_scratch_comes_back),
 	KUNIT_CASE(failed_charge_takes_no_lock),
 	KUNIT_CASE(free_that_cannot_be_deferred),
 	KUNIT_CASE(only_few_frees_cannot_fail),

@@ -389,6 +389,9 @@ static int scribble(void *data)
 	return 0;
 }
 
+/* All classes of pages of 4 KiB but the large ones, of which few fit, and one object is two pages */
+static const u32 scribble_sizes[] = { 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2 * PAGE_SIZE };
+
 static void scribbler_does_no_harm(struct kunit *test)
 {
 	struct slab_ctx *ctx = ctx_of(test);
@@ -412,8 +415,17 @@ static void scribbler_does_no_harm(struct kunit *test)
 			*o = NULL;
 			live--;
 		} else {
-			*o = prog_alloc(test, 1 + prandom_u32_state(&rnd) % 300);
-			live += !!*o;
+			u32 class = prandom_u32_state(&rnd) % ARRAY_SIZE(scribble_sizes);
+			u32 size = scribble_sizes[class];
+			u64 start;
+
+			*o = prog_alloc(test, size - prandom_u32_state(&rnd) % 8);
+			if (!*o)
+				continue;
+			live++;
+			start = (u64)(long)*o - TEST_USER_START;
+			KUNIT_ASSERT_LE(test, start + size, TEST_PAGES * PAGE_SIZE);
+			KUNIT_ASSERT_EQ(test, start % PAGE_SIZE % size, 0);
 		}
 	}
 	kthread_stop_put(t);

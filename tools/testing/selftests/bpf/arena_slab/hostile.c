@@ -930,6 +930,94 @@ static int test_recycled(void)
 	return in_group(recycled);
 }
 
+/* ---- a group at its limit ---- */
+
+#define ROOT	"/sys/fs/cgroup"
+
+/* Pages of the group's, from none, which not even a slot has, to more than a CPU's stock */
+static const unsigned int budgets[] = { 0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 160 };
+
+static int set_limit(long long bytes)
+{
+	char text[32];
+
+	if (bytes < 0)
+		return write_text(GROUP "/memory.max", "max");
+	snprintf(text, sizeof(text), "%lld", bytes);
+	return write_text(GROUP "/memory.max", text);
+}
+
+static long long oom_kills(void)
+{
+	FILE *f = fopen(GROUP "/memory.events", "r");
+	char name[32];
+	long long val;
+
+	while (f && fscanf(f, "%31s %lld", name, &val) == 2) {
+		if (strcmp(name, "oom_kill"))
+			continue;
+		fclose(f);
+		return val;
+	}
+	if (f)
+		fclose(f);
+	return -1;
+}
+
+/* So much for an arena that has nothing yet, and then as much as it wants */
+static int run_with_budget(unsigned int pages, bool sleep_first, unsigned int *failed)
+{
+	const char *const progs[] = { sleep_first ? "take" : "take_nosleep",
+				      sleep_first ? "take_nosleep" : "take" };
+	struct bpf_object *obj;
+	int err = 0;
+
+	CHECK_EQ(write_text(GROUP "/cgroup.procs", "0"), 0);
+	obj = load_image("limit", PROGS("take", "take_nosleep", "give"));
+	if (!obj)
+		return 1;
+	/* We are not to be killed for what we touch ourselves */
+	CHECK_EQ(write_text(ROOT "/cgroup.procs", "0"), 0);
+	CHECK_EQ(set_limit(charged() + pages * PAGE), 0);
+	for (int i = 0; i < 2 && !err; i++) {
+		err = run_prog(obj, progs[i]);
+		*failed += VAR(obj, __u32, "failed");
+	}
+	CHECK_EQ(set_limit(-1), 0);
+	CHECK_EQ(err, 0);
+	/* Nothing was lost by that: all can be had, and what was had is whole */
+	CHECK_EQ(run_prog(obj, "take"), 0);
+	CHECK_EQ(VAR(obj, __u32, "failed"), 0);
+	CHECK_EQ(run_prog(obj, "give"), 0);
+	CHECK(WAIT_FOR(30, drained(obj)));
+	err = check_counters(obj);
+	bpf_object__close(obj);
+	return err;
+}
+
+static int at_its_limit(void)
+{
+	unsigned int failed, all = 0;
+	int err = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(budgets) && !err; i++) {
+		failed = 0;
+		err = run_with_budget(budgets[i], i & 1, &failed);
+		if (err)
+			FAIL("that was with %u pages", budgets[i]);
+		all += failed;
+	}
+	printf("# %u allocations failed\n", all);
+	CHECK(err || all);
+	CHECK_EQ(oom_kills(), 0);
+	return err;
+}
+
+static int test_at_its_limit(void)
+{
+	return in_group(at_its_limit);
+}
+
 /* ---- sysfs ---- */
 
 static int scribble_sysfs(const char *dir)
@@ -1038,6 +1126,8 @@ const struct test hostile_tests[] = {
 	  test_pagemap_segv },
 	{ "hostile/recycled", "a page that was given back is not seen by who faults at it",
 	  test_recycled },
+	{ "hostile/at_its_limit", "what the arena's group cannot pay for is NULL, whatever it is for",
+	  test_at_its_limit },
 	{ "hostile/sysfs", "whatever is written to a cache's files in sysfs, objects stay whole",
 	  test_sysfs },
 	{}
