@@ -206,6 +206,7 @@ EXPORT_SYMBOL_GPL(bpf_arena_cache_alloc_nolock);
  * Zeroed, and as arena_get_pages() with reclaim and without a victim. What the compiler
  * knows of that is a twentieth of the pair.
  *
+ * Context: where one may sleep.
  * Return: the object's address in user space, or NULL.
  */
 void *slab_arena_alloc_uaddr(struct bpf_arena_cache *c)

@@ -188,6 +188,11 @@ struct arena_slot_table {
 	struct arena_slot_leaf *dir[];
 };
 
+/**
+ * struct arena_cache_stats - counters of a cache, on one CPU; see arena_stat_add()
+ * @allocs: objects that went to their users
+ * @frees: objects that came back, also those that were deferred
+ */
 struct arena_cache_stats {
 	u64 allocs;
 	u64 frees;

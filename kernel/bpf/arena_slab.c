@@ -1371,6 +1371,8 @@ __bpf_kfunc_start_defs();
  * @size: in bytes; up to PAGE_SIZE rounded up to a size class, above to whole pages
  * @aux: filled in by the verifier
  *
+ * Context: any, NMI included; with reclaim if no call site of the program is where it may
+ * not sleep. Always fails in NMI and hard irq on PREEMPT_RT, and without a 16-byte cmpxchg.
  * Return: a zeroed object, aligned to the largest power of two that divides its
  * size class, or NULL. Its offset in the arena is never 0.
  */
@@ -1387,6 +1389,8 @@ __bpf_kfunc void *bpf_arena_alloc(void *p__map, u32 size, struct bpf_prog_aux *a
  *
  * What is not a live object of bpf_arena_alloc() is left alone, and reported in
  * the program's stderr stream.
+ *
+ * Context: any, NMI included.
  */
 __bpf_kfunc void bpf_arena_free(void *p__map, void *ptr__ign, struct bpf_prog_aux *aux)
 {

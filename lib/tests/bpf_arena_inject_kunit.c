@@ -787,6 +787,14 @@ static int set_scratch_cb(pte_t *pte, unsigned long addr, void *data)
 	return ptep_try_set(pte, mk_pte(arena->scratch_page, PAGE_KERNEL)) ? 0 : -EEXIST;
 }
 
+static void set_scratch(struct kunit *test, struct bpf_arena *arena, u32 pgoff)
+{
+	unsigned long kaddr = bpf_arena_get_kern_vm_start(arena) + (u32)(unsigned long)uaddr_of(pgoff);
+
+	KUNIT_ASSERT_EQ(test, apply_to_page_range(&init_mm, kaddr, PAGE_SIZE, set_scratch_cb, arena), 0);
+	WRITE_ONCE(arena->scratched, true);
+}
+
 /*
  * The only free place has a scratch page, and who may not sleep has to leave it to the
  * worker. Without memory to say so it stays free: to give it back would take memory, too.
@@ -807,10 +815,7 @@ static void place_with_scratch_comes_back(struct kunit *test)
 		bpf_arena_free_pages(&arena->map, uaddr_of(MIDDLE), 1);
 		settle(arena);
 		KUNIT_ASSERT_EQ(test, is_range_tree_set(&arena->rt, MIDDLE, 1), 0);
-		KUNIT_ASSERT_EQ(test, apply_to_page_range(&init_mm, bpf_arena_get_kern_vm_start(arena) +
-							  (u32)(unsigned long)uaddr_of(MIDDLE),
-							  PAGE_SIZE, set_scratch_cb, arena), 0);
-		WRITE_ONCE(arena->scratched, true);
+		set_scratch(test, arena, MIDDLE);
 
 		inject_step(test, inj, STEP_NOLOCK);
 		arm(inj, NULL, nth);
@@ -830,6 +835,81 @@ static void place_with_scratch_comes_back(struct kunit *test)
 		expect_whole(test, arena, "scratch");
 		drop_arena(test, ctx);
 	}
+}
+
+/* The same in the middle of what is free: to take it is what takes memory, after the span */
+static void place_with_scratch_stays_free(struct kunit *test)
+{
+	struct inject_ctx *ctx = test->priv;
+	struct injection *inj = &ctx->inj;
+
+	for (unsigned int nth = NTH_ALL; nth <= 2; nth++) {
+		make_arena(test, ctx, PAGE_SIZE);
+		set_scratch(test, ctx->arena, MIDDLE);
+		inject_step(test, inj, STEP_NOLOCK);
+		arm(inj, NULL, nth);
+		KUNIT_EXPECT_EQ(test, alloc_pages_nosleep(ctx), -ENOMEM);
+		disarm(inj);
+		KUNIT_EXPECT_EQ(test, inj->failed, 1);
+		injection_exit(inj);
+		expect_whole(test, ctx->arena, "scratch in the middle");
+		drop_arena(test, ctx);
+	}
+}
+
+/*
+ * Under the spinlock there is no memory for a node of the range tree, and outside of it
+ * none either, where who may sleep has dropped the lock to get some.
+ */
+static void no_room_with_reclaim_either(struct kunit *test)
+{
+	static const struct inject_path ways[] = {
+		{ "pages in the middle", alloc_pages_middle, free_pages_5 },
+		{ "user fault in the middle", user_fault, free_touched, .mapped = true },
+	};
+	struct inject_ctx *ctx = test->priv;
+	struct injection *inj = &ctx->inj, room;
+
+	for (int i = 0; i < ARRAY_SIZE(ways); i++) {
+		new_arena(test, ctx, &ways[i]);
+		inject_step(test, inj, STEP_NOLOCK);
+		inject_step(test, &room, STEP_KMALLOC_CONST);
+		arm(inj, NULL, NTH_ALL);
+		arm(&room, NULL, NTH_ALL);
+		KUNIT_EXPECT_EQ_MSG(test, ways[i].run(ctx), -ENOMEM, "%s", ways[i].what);
+		disarm(&room);
+		disarm(inj);
+		injection_exit(&room);
+		injection_exit(inj);
+		/* Once: it is not tried again without it */
+		KUNIT_EXPECT_EQ(test, inj->failed, 1);
+		KUNIT_EXPECT_EQ(test, room.failed, 1);
+		expect_whole(test, ctx->arena, ways[i].what);
+		KUNIT_EXPECT_EQ_MSG(test, ways[i].run(ctx), 0, "%s", ways[i].what);
+		ways[i].undo(ctx);
+		expect_whole(test, ctx->arena, ways[i].what);
+	}
+	map_arena(test, ctx, false);
+	drop_arena(test, ctx);
+
+	/* A free does not fail: it loses the place, until it is freed once more */
+	make_arena(test, ctx, PAGE_SIZE);
+	fill_arena(test, ctx);
+	inject_step(test, inj, STEP_NOLOCK);
+	inject_step(test, &room, STEP_KMALLOC_CONST);
+	arm(inj, NULL, NTH_ALL);
+	arm(&room, NULL, NTH_ALL);
+	bpf_arena_free_pages(&ctx->arena->map, uaddr_of(MIDDLE), 1);
+	disarm(&room);
+	disarm(inj);
+	injection_exit(&room);
+	injection_exit(inj);
+	KUNIT_EXPECT_EQ(test, room.failed, 1);
+	KUNIT_EXPECT_EQ(test, ctx->arena->nr_pages, TEST_PAGES - 1);
+	KUNIT_EXPECT_TRUE(test, list_empty(&ctx->arena->dying));
+	bpf_arena_free_pages(&ctx->arena->map, (void *)TEST_USER_START, TEST_PAGES);
+	expect_whole(test, ctx->arena, "a free");
+	drop_arena(test, ctx);
 }
 
 #ifdef CONFIG_MEMCG
@@ -1239,6 +1319,8 @@ static struct kunit_case inject_cases[] = {
 	KUNIT_CASE_PARAM(free_never_fails, way_out_gen_params),
 	KUNIT_CASE(place_of_a_page_comes_back),
 	KUNIT_CASE(place_with_scratch_comes_back),
+	KUNIT_CASE(place_with_scratch_stays_free),
+	KUNIT_CASE(no_room_with_reclaim_either),
 	KUNIT_CASE(failed_charge_takes_no_lock),
 	KUNIT_CASE(free_that_cannot_be_deferred),
 	KUNIT_CASE(only_few_frees_cannot_fail),

@@ -228,6 +228,26 @@ static void flags_are_forced(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, s->size, 48);
 }
 
+/* In cache lines of their own, if they are asked for */
+static void cache_lines_are_not_shared(struct kunit *test)
+{
+	unsigned int line = cache_line_size(), size = line + 8;
+	struct bpf_arena_cache *c;
+	void *p[3];
+
+	c = bpf_arena_cache_create(&ctx_of(test)->arena->map, "kunit", size, 0, SLAB_HWCACHE_ALIGN);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, c);
+	ctx_of(test)->cache[0] = c;
+	KUNIT_EXPECT_EQ(test, c->size, 2 * line);
+	for (int i = 0; i < ARRAY_SIZE(p); i++) {
+		p[i] = bpf_arena_cache_alloc(c, GFP_KERNEL);
+		KUNIT_ASSERT_NOT_NULL(test, p[i]);
+		KUNIT_EXPECT_TRUE(test, IS_ALIGNED((unsigned long)p[i], line));
+	}
+	for (int i = 0; i < ARRAY_SIZE(p); i++)
+		bpf_arena_cache_free(c, p[i]);
+}
+
 /* ---- objects ---- */
 
 static const u32 awkward_sizes[] = {
@@ -1297,6 +1317,7 @@ static struct kunit_case slab_cases[] = {
 	KUNIT_CASE(create_refuses_what_is_no_arena),
 	KUNIT_CASE(kmem_cache_create_refuses),
 	KUNIT_CASE(flags_are_forced),
+	KUNIT_CASE(cache_lines_are_not_shared),
 	KUNIT_CASE_PARAM(objects_of_a_size, size_gen_params),
 	KUNIT_CASE(alloc_refuses),
 	KUNIT_CASE(classes_are_made_as_asked),

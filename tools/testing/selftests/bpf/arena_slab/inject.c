@@ -773,8 +773,9 @@ static int sweep_named(const char *name)
 /* The end of an arena with objects in it: workers that map_free() runs in, or waits for */
 static int teardown(const void *unused)
 {
-	unsigned int met = 0;
+	unsigned int met = 0, again = 0;
 	__u32 pid;
+	int err;
 
 	(void)unused;
 	for (unsigned int nth = 1; nth <= WORKERS_NTH; nth++) {
@@ -790,8 +791,15 @@ static int teardown(const void *unused)
 			return FAIL("caches are left after failure %u", nth);
 		met += stop_failing();
 		forget_victims();
+		/* Pages, metadata, leaves: what the objects took has to be back */
+		err = check_ledger("teardown");
+		if (err == AGAIN && again++ < 5)
+			nth--;
+		else if (err)
+			return err;
 	}
 	printf("# workers met %u failures\n", met);
+	CHECK(met);
 	return 0;
 }
 
