@@ -2,9 +2,10 @@
 /*
  * Hooks of SLAB_BPF_ARENA in SLUB. Included by mm/slab.h; see mm/slab_arena.c.
  *
- * Every hook is behind slab_is_arena(): a jump over nothing until the first
- * arena cache is created on this machine, then a test of s->flags. None is on
- * the path that a sheaf serves.
+ * Hooks on the ways of objects and pages are behind slab_is_arena(): a jump over
+ * nothing until the first arena cache is created on this machine, then a test of
+ * s->flags, which is all there is where a cache is made. None is on the path that a
+ * sheaf serves.
  */
 #ifndef MM_SLAB_ARENA_H
 #define MM_SLAB_ARENA_H

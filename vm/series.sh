@@ -323,13 +323,64 @@ doc_section() {
 		}' "$WORK/final/$1" | sed -E 's,\*\*([^*]*)\*\*,\1    ,; s,``,,g' | sed -e :a -e '/^\n*$/{$d;N;ba' -e '}'
 }
 
+# step_of PATH: the commit that brought a new file
+step_of() {
+	in_git log --diff-filter=A --format=%H series -- "$1"
+}
+
+# narrow_tables NR: the first tables of a section, each with what is said right before it, for mails
+narrow_tables() {
+	awk -v nr="$1" '
+		function wrapped(text,	words, n, i, len, out) {
+			n = split(text, words, /[ \n]+/)
+			for (i = 1; i <= n && words[i] != ""; i++) {
+				len += length(words[i]) + 1
+				out = out (i == 1 ? "" : len > 73 ? "\n" : " ") words[i]
+				len = len > 73 ? length(words[i]) + 1 : len
+			}
+			return out "\n"
+		}
+		/^=+( +=+)+$/ {
+			if (!rules++) {
+				print wrapped(last)
+				cols = split($0, rule, " +")
+			}
+			row = sprintf("%38s", "")
+			gsub(/ /, "=", row)
+			for (i = 2; i <= cols; i++)
+				row = row "  ====="
+			print row
+			if (rules == 3) {
+				rules = 0
+				print ""
+				if (!--nr)
+					exit
+			}
+			next
+		}
+		rules {
+			at = length(rule[1]) + 3
+			row = sprintf("%-38s", substr($0, 1, 38))
+			for (i = 2; i <= cols; i++) {
+				cell = substr($0, at, length(rule[i]))
+				gsub(/[ ,]/, "", cell)
+				row = row sprintf("%7s", cell)
+				at += length(rule[i]) + 2
+			}
+			print row
+			next
+		}
+		/^$/ { last = text; text = ""; next }
+		{ text = text $0 "\n" }'
+}
+
 cover() {
 	local mail=$PATCHES/0000-cover-letter.patch numbers slub tables title base
 
 	title=$(sed -nE 's/^Subject: //p; /^$/q' "$STEPS/cover")
-	read -r plus minus _ < <(in_git diff --numstat pristine series -- mm/slub.c)
-	slub="$plus lines added to mm/slub.c and $minus removed"
-	tables=$(doc_section Documentation/mm/slab_arena.rst 'Speed and memory')
+	read -r plus minus _ < <(in_git show --format= --numstat "$(step_of mm/slab_arena.c)" -- mm/slub.c)
+	slub="$plus lines added to mm/slub.c, $minus removed, and $(wc -l <"$GIT/mm/slub_arena.c") in a file that it includes"
+	tables=$(doc_section Documentation/mm/slab_arena.rst 'Speed and memory' | narrow_tables 2)
 	[ -n "$tables" ] || say "the cover letter has no figures: there is no section \"Speed and memory\" in Documentation/mm/slab_arena.rst"
 	numbers=$(in_git diff --shortstat pristine series -- ':!tools' ':!lib' ':!Documentation' | sed 's/^ *//')
 	base=$(awk '/^(VERSION|PATCHLEVEL|SUBLEVEL) = / { v = v (v ? "." : "") $3 } END { print v }' "$PRISTINE/Makefile")
