@@ -365,7 +365,7 @@ void slab_arena_deferred_irq(struct irq_work *work)
 
 	if (IS_ENABLED(CONFIG_PREEMPT_RT))
 		this_cpu_write(irq_work_thread, current);
-	/* Set before the irq_work is queued; until the worker runs all that comes is the worker's */
+	/* Set before the irq_work is queued; until the worker runs, all that comes is for it */
 	if (READ_ONCE(c->deferred_in_irq))
 		queue_work(system_dfl_wq, &c->deferred_work);
 	else

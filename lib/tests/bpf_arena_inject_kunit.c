@@ -789,9 +789,10 @@ static int set_scratch_cb(pte_t *pte, unsigned long addr, void *data)
 
 static void set_scratch(struct kunit *test, struct bpf_arena *arena, u32 pgoff)
 {
-	unsigned long kaddr = bpf_arena_get_kern_vm_start(arena) + (u32)(unsigned long)uaddr_of(pgoff);
+	unsigned long kaddr = (unsigned long)test_arena_kaddr(arena, (u64)(long)uaddr_of(pgoff));
+	int err = apply_to_page_range(&init_mm, kaddr, PAGE_SIZE, set_scratch_cb, arena);
 
-	KUNIT_ASSERT_EQ(test, apply_to_page_range(&init_mm, kaddr, PAGE_SIZE, set_scratch_cb, arena), 0);
+	KUNIT_ASSERT_EQ(test, err, 0);
 	WRITE_ONCE(arena->scratched, true);
 }
 

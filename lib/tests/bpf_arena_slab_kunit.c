@@ -409,7 +409,7 @@ static int scribble(void *data)
 	return 0;
 }
 
-/* All classes of pages of 4 KiB but the large ones, of which few fit, and one object is two pages */
+/* Classes of which many fit, and large objects of two pages */
 static const u32 scribble_sizes[] = { 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2 * PAGE_SIZE };
 
 static void scribbler_does_no_harm(struct kunit *test)

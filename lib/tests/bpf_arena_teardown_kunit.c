@@ -920,8 +920,9 @@ KUNIT_ARRAY_PARAM(small, small_arenas, small_desc);
 /* As arena_sheaf_capacity() has it: four objects in each sheaf there can be */
 static u32 pages_for_sheaves(unsigned int size)
 {
-	return DIV_ROUND_UP(4 * 8 * (2 * num_possible_cpus() + SLAB_ARENA_FULL_SHEAVES * nr_node_ids),
-			    PAGE_SIZE / size);
+	u32 sheaves = 2 * num_possible_cpus() + SLAB_ARENA_FULL_SHEAVES * nr_node_ids;
+
+	return DIV_ROUND_UP(4 * 8 * sheaves, PAGE_SIZE / size);
 }
 
 static void take_and_give(struct kunit *test, u32 pages, unsigned int size, bool nolock)
