@@ -31,11 +31,13 @@
  * Modelled in tools/verification/arena_slab/: the state word in state.pml, deferred
  * frees and their end in defer.pml, frees after a grace period in rcu.pml.
  *
- * Lock order: none is taken here. Links are read and written by whoever owns
- * the object in SLUB's sense: under list_lock, or with the list detached.
+ * Lock order: objects, links and states take no lock. Links are read and written by
+ * whoever owns the object in SLUB's sense: under list_lock, or with the list detached.
+ * Caches do: slab_arena_check_args() cpu_hotplug_lock, slab_arena_detach() that and
+ * slab_mutex, slab_arena_drain() tries both.
  * Contexts: links, attach without @allow_spin, release, keep, defer and free_rcu may run in
- * any context, NMI included. All others are for where kmem_cache_alloc() and
- * kmem_cache_free() are.
+ * any context, NMI included. What is for caches sleeps. All others are for where
+ * kmem_cache_alloc() and kmem_cache_free() are, or an irq_work.
  */
 #include <kunit/static_stub.h>
 #include <linux/bitfield.h>
@@ -77,6 +79,7 @@ DEFINE_STATIC_KEY_FALSE(slab_arena_enabled);
  * called before slab_mutex is taken. The key is never turned off: a cache that
  * is on its way out would read its links from the objects.
  *
+ * Context: process, may sleep. Not with cpu_hotplug_lock or slab_mutex held.
  * Return: 0 or -EINVAL.
  */
 int slab_arena_check_args(const struct kmem_cache_args *args, unsigned int size,
@@ -229,6 +232,7 @@ void slab_arena_set_link(struct kmem_cache *s, void *object, void *next)
  * @gfp: how to allocate the metadata
  * @allow_spin: whether locks may be taken
  *
+ * Context: without @allow_spin any; with it as @gfp says.
  * Return: false if memory, charge or a place in the arena is not to be had. The
  * caller frees the page, which was never mapped.
  */
@@ -549,6 +553,8 @@ void slab_arena_keep(struct kmem_cache *s, struct slab *slab)
  * @c: the cache of all of them
  * @nr: how many
  * @p: their direct-map addresses; overwritten
+ *
+ * Context: as kmem_cache_free_bulk(), with irqs on.
  */
 void slab_arena_free_bulk(struct bpf_arena_cache *c, size_t nr, void **p)
 {

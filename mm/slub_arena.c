@@ -236,6 +236,7 @@ void *slab_arena_alloc_uaddr_nolock(struct bpf_arena_cache *c)
  * @node: as before
  * @in_user_space: which address is asked for
  *
+ * Context: as before.
  * Return: the arena kernel address or the one in user space, or NULL.
  */
 void *slab_arena_alloc_again(struct bpf_arena_cache *c, gfp_t gfp, int node, bool in_user_space)
@@ -254,6 +255,7 @@ void *slab_arena_alloc_again(struct bpf_arena_cache *c, gfp_t gfp, int node, boo
  *
  * What SLUB has taken when it fails it returns itself: nobody has seen it LIVE.
  *
+ * Context: as bpf_arena_cache_alloc(), with irqs on.
  * Return: true if there are all of them.
  */
 bool slab_arena_alloc_bulk(struct bpf_arena_cache *c, gfp_t gfp, size_t nr, void **p)
@@ -305,6 +307,8 @@ static __always_inline void free_claimed(struct arena_slab *as, void *object)
  * slab_arena_free - return an object whose LIVE state the caller has won
  * @as: its slab
  * @object: its direct-map address
+ *
+ * Context: any but NMI; not under a raw spinlock.
  */
 void slab_arena_free(struct arena_slab *as, void *object)
 {
@@ -335,7 +339,7 @@ void slab_arena_free_nolock(struct arena_slab *as, void *object)
  * @kaddr: its arena kernel address, or NULL; may come from a program, since what is
  *	not a live object of @c is refused, counted and traced
  *
- * Context: any but NMI and under a raw spinlock.
+ * Context: any but NMI; not under a raw spinlock.
  */
 void bpf_arena_cache_free(struct bpf_arena_cache *c, void *kaddr)
 {

@@ -26,7 +26,7 @@ struct bpf_map;
 
 #ifdef CONFIG_SLAB_BPF_ARENA
 
-struct bpf_arena_cache *bpf_arena_cache_create(struct bpf_map *arena, const char *name,
+struct bpf_arena_cache *bpf_arena_cache_create(struct bpf_map *map, const char *name,
 					       unsigned int size, unsigned int align,
 					       slab_flags_t flags);
 void bpf_arena_cache_destroy(struct bpf_arena_cache *c);
@@ -48,7 +48,7 @@ void *bpf_arena_cache_kaddr(const struct bpf_arena_cache *c, u64 uaddr);
 #else /* CONFIG_SLAB_BPF_ARENA */
 
 static inline struct bpf_arena_cache *
-bpf_arena_cache_create(struct bpf_map *arena, const char *name, unsigned int size,
+bpf_arena_cache_create(struct bpf_map *map, const char *name, unsigned int size,
 		       unsigned int align, slab_flags_t flags)
 {
 	return ERR_PTR(-EOPNOTSUPP);

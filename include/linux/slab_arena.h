@@ -308,24 +308,35 @@ static inline unsigned long arena_page_uaddr(const struct bpf_arena_cache *c, u3
 	return (c->user_start & ~(u64)U32_MAX) + ((u32)c->user_start + (pgoff << PAGE_SHIFT));
 }
 
-static inline unsigned long *arena_slot_ptr(const struct arena_slot_table *t, unsigned long pgoff)
+static __always_inline struct arena_slot_leaf *
+arena_slot_leaf(const struct arena_slot_table *t, unsigned long pgoff)
 {
-	struct arena_slot_leaf *leaf;
-
 	/* Pairs with the cmpxchg() that publishes a zeroed leaf; address dependency */
-	leaf = READ_ONCE(t->dir[pgoff >> ARENA_LEAF_SHIFT]);
-	return leaf ? &leaf->slot[pgoff & (ARENA_LEAF_SLOTS - 1)] : NULL;
+	return READ_ONCE(t->dir[pgoff >> ARENA_LEAF_SHIFT]);
 }
 
-/* What stands there, for any @pgoff; 0 if nothing. A leaf is found as by arena_slot_ptr(). */
+static __always_inline unsigned long *arena_leaf_slot(struct arena_slot_leaf *leaf,
+						      unsigned long pgoff)
+{
+	return &leaf->slot[pgoff & (ARENA_LEAF_SLOTS - 1)];
+}
+
+static inline unsigned long *arena_slot_ptr(const struct arena_slot_table *t, unsigned long pgoff)
+{
+	struct arena_slot_leaf *leaf = arena_slot_leaf(t, pgoff);
+
+	return leaf ? arena_leaf_slot(leaf, pgoff) : NULL;
+}
+
+/* What stands there, for any @pgoff; 0 if nothing */
 static __always_inline unsigned long arena_slot_read(const struct arena_slot_table *t,
 						     unsigned long pgoff)
 {
 	struct arena_slot_leaf *leaf = NULL;
 
 	if (likely(pgoff < t->nr_pages))
-		leaf = READ_ONCE(t->dir[pgoff >> ARENA_LEAF_SHIFT]);
-	return likely(leaf) ? READ_ONCE(leaf->slot[pgoff & (ARENA_LEAF_SLOTS - 1)]) : 0;
+		leaf = arena_slot_leaf(t, pgoff);
+	return likely(leaf) ? READ_ONCE(*arena_leaf_slot(leaf, pgoff)) : 0;
 }
 
 /*
@@ -362,9 +373,9 @@ static __always_inline u16 arena_slab_claim(struct arena_slab *as, unsigned int 
 /* The slab of @c at @pgoff, which has to be one */
 static inline struct arena_slab *arena_slab_at(const struct bpf_arena_cache *c, u32 pgoff)
 {
-	struct arena_slot_leaf *leaf = READ_ONCE(c->slots->dir[pgoff >> ARENA_LEAF_SHIFT]);
+	struct arena_slot_leaf *leaf = arena_slot_leaf(c->slots, pgoff);
 
-	return (struct arena_slab *)READ_ONCE(leaf->slot[pgoff & (ARENA_LEAF_SLOTS - 1)]);
+	return (struct arena_slab *)READ_ONCE(*arena_leaf_slot(leaf, pgoff));
 }
 
 /* Arena side: kernel/bpf/arena_slab.c */

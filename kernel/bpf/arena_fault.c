@@ -34,7 +34,7 @@
  *  - An arena is never inserted twice: a lookup may still stand on its node. What
  *    comes and goes with the caches is users.
  *
- * Who is told, of a program's doing, so never a warning:
+ * Who is told, of a program's doing, so never by WARN():
  *
  *  - the counter, in the fdinfo of the map, counts every fault;
  *  - the tracepoint bpf_arena_kernel_fault fires for every fault, but for those that

@@ -378,9 +378,12 @@ static size_t arena_slab_bytes(const struct arena_slab *as)
  * @as: the slab, all set up but for @pgoff, which is set here
  * @page: its page, zeroed
  * @gfp: for what else has to be allocated
- * @allow_spin: whether locks may be taken; else any context
+ * @allow_spin: whether locks may be taken
  *
- * Return: 0 or an error, with nothing left behind.
+ * Context: without @allow_spin any; with it as @gfp says.
+ * Return: 0, or with nothing left behind: -ENOMEM for what else has to be allocated, or for
+ * the charge, -ENOSPC if the arena is full, -EBUSY if its lock is not to be had, -EAGAIN if
+ * others were faster each time.
  */
 int bpf_arena_slab_map(struct arena_slab *as, struct page *page, gfp_t gfp, bool allow_spin)
 {
@@ -899,7 +902,7 @@ static void arena_cache_destroy(struct bpf_arena_cache *c)
 /**
  * bpf_arena_cache_create - create a slab cache in a BPF arena
  * @map: the arena; a reference is taken
- * @name: shown in /proc/slabinfo as "NAME:ID:SIZE", ID being the arena's
+ * @name: shown in /proc/slabinfo as "NAME:NUMBER:SIZE", NUMBER being new for each
  * @size: object size in bytes, 1 to PAGE_SIZE; rounded up to a word
  * @align: alignment in bytes, a power of two up to PAGE_SIZE, or 0
  * @flags: 0 or SLAB_HWCACHE_ALIGN
@@ -910,6 +913,7 @@ static void arena_cache_destroy(struct bpf_arena_cache *c)
  * Context: process, may sleep. Not with cpu_hotplug_lock or slab_mutex held.
  * Return: the cache, or ERR_PTR: -EINVAL if @map is no arena, if it is not mapped
  * yet and has no map_extra, or if another argument is out of range; -ENOMEM.
+ * -EOPNOTSUPP without CONFIG_SLAB_BPF_ARENA.
  */
 struct bpf_arena_cache *bpf_arena_cache_create(struct bpf_map *map, const char *name,
 					       unsigned int size, unsigned int align,
@@ -1374,7 +1378,8 @@ __bpf_kfunc_start_defs();
  * Context: any, NMI included; with reclaim if no call site of the program is where it may
  * not sleep. Always fails in NMI and hard irq on PREEMPT_RT, and without a 16-byte cmpxchg.
  * Return: a zeroed object, aligned to the largest power of two that divides its
- * size class, or NULL. Its offset in the arena is never 0.
+ * size class, or NULL; always NULL for a size of 0 or of more than the arena. Its offset
+ * in the arena is never 0.
  */
 __bpf_kfunc void *bpf_arena_alloc(void *p__map, u32 size, struct bpf_prog_aux *aux)
 {
