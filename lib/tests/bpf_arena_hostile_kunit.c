@@ -938,6 +938,7 @@ static void freed_page_is_recovered(struct kunit *test)
 struct churn {
 	struct scene *s;
 	void *slot[64];
+	unsigned int frees;
 };
 
 static int churn_thread(void *data)
@@ -955,6 +956,7 @@ static int churn_thread(void *data)
 			u64 link = prandom_u32_state(&rnd) & 1 ? offset_in_page(p) / 16 : ~0ull;
 
 			give(ch->s->c, p, i);
+			ch->frees++;
 			copy_to_kernel_nofault(p, &link, sizeof(link));
 		}
 		cond_resched();
@@ -967,7 +969,7 @@ static void refills_race_with_frees(struct kunit *test)
 	struct bpf_arena *arena = arena_of(test, TEST_PAGES, TEST_USER_START);
 	struct scene *s = kunit_kzalloc(test, sizeof(*s), GFP_KERNEL);
 	struct churn *ch = kunit_kzalloc(test, sizeof(*ch), GFP_KERNEL);
-	unsigned int wrong = 0;
+	unsigned int wrong = 0, taken = 0;
 	struct task_struct *t;
 	struct rnd_state rnd;
 	void *p;
@@ -984,6 +986,7 @@ static void refills_race_with_frees(struct kunit *test)
 		p = take(s, i);
 		if (!p)
 			continue;
+		taken++;
 		wrong += offset_in_page(p) % 16 ||
 			 !slab_at(arena, offset_of(arena, p) >> PAGE_SHIFT);
 		p = xchg(&ch->slot[at], p);
@@ -995,6 +998,9 @@ static void refills_race_with_frees(struct kunit *test)
 	kthread_stop_put(t);
 	set_cpus_allowed_ptr(current, cpu_possible_mask);
 	KUNIT_EXPECT_EQ(test, wrong, 0);
+	/* else they did not race */
+	KUNIT_EXPECT_GT(test, taken, 1000);
+	KUNIT_EXPECT_GT(test, ch->frees, 0);
 	for (int i = 0; i < ARRAY_SIZE(ch->slot); i++)
 		if (ch->slot[i])
 			bpf_arena_cache_free(s->c, ch->slot[i]);

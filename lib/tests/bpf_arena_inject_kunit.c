@@ -157,6 +157,13 @@ static int count_only(struct kprobe *kp, struct pt_regs *regs)
 }
 NOKPROBE_SYMBOL(count_only);
 
+/* Of a task, and not of who interrupts it, as the irq_work of a deferred free does */
+static int count_in_task(struct kprobe *kp, struct pt_regs *regs)
+{
+	return in_hardirq() ? 0 : count_only(kp, regs);
+}
+NOKPROBE_SYMBOL(count_in_task);
+
 static void injection_init(struct kunit *test, struct injection *inj, const char *symbol, long ret,
 			   kprobe_pre_handler_t handler)
 {
@@ -520,10 +527,13 @@ static bool run_with_failure(struct kunit *test, struct injection *inj,
 }
 
 /*
- * Where each failure takes a new arena, a step is by so much of what was done: a cache has
- * some eighty files in sysfs, and may lack any. It takes seconds each with KASAN.
+ * Each call in turn, but with KASAN where each failure takes a new arena, which takes seconds:
+ * there a step is by as much as was done.
  */
-#define FRESH_STEPS	(IS_ENABLED(CONFIG_KASAN) ? 1 : 8)
+static unsigned int next_nth(const struct inject_path *path, unsigned int nth)
+{
+	return nth + (path->fresh && IS_ENABLED(CONFIG_KASAN) ? 1 + nth : 1);
+}
 
 static void failing_path_unwinds(struct kunit *test)
 {
@@ -539,7 +549,7 @@ static void failing_path_unwinds(struct kunit *test)
 		new_arena(test, ctx, path);
 		inject_step(test, inj, step);
 		while (run_with_failure(test, inj, path, step, nth) && nth < NTH_MAX) {
-			nth += path->fresh ? 1 + nth / FRESH_STEPS : 1;
+			nth = next_nth(path, nth);
 			if (path->fresh)
 				new_arena(test, ctx, path);
 		}
@@ -924,7 +934,7 @@ static void failed_charge_takes_no_lock(struct kunit *test)
 	void *p;
 
 	injection_init(test, &charge, "__memcg_slab_post_alloc_hook", false, fail_the_nth);
-	injection_init(test, &slow, "__slab_free", 0, count_only);
+	injection_init(test, &slow, "__slab_free", 0, count_in_task);
 	/* As if there were groups, which nobody has made yet */
 	static_branch_inc(&memcg_kmem_online_key);
 	arm(&charge, NULL, NTH_ALL);
