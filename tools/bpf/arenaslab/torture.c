@@ -17,8 +17,8 @@
  *
  * One file for each idea: what they share is in torture_tool.h, the body and its arenas in
  * torture_objects.c, who is in user space in torture_user.c, what is done to the machine
- * in torture_machine.c, probes that hold CPUs up in torture_probe.c, and what must be true
- * in torture_check.c.
+ * in torture_machine.c, probes that hold CPUs up in torture_probe.c, what must be true in
+ * torture_check.c, and what there was in torture_table.c.
  *
  * A seed gives each worker the same random numbers, and with them the same operations;
  * what other workers do in between, and which allocations fail, is up to time.
@@ -224,114 +224,12 @@ static void end_run(bool hangs)
 	}
 }
 
-/* ---- the table ---- */
-
-static void print_counts(const char *what, int bad)
-{
-	printf("  %-24s", what);
-	for (int i = 0; i < NR_ARENAS; i++)
-		printf(" %12llu", shared->counts[i].bad[bad]);
-	putchar('\n');
-}
-
-#define ROW(what, fmt, expr)						\
-	do {								\
-		printf("  %-24s", what);				\
-		for (int i = 0; i < NR_ARENAS; i++) {			\
-			const struct torture_counts *c = &shared->counts[i];	\
-			const struct kernel_counts *k = &shared->kernel[i];	\
-									\
-			(void)c;					\
-			(void)k;					\
-			printf(" %12" fmt, expr);			\
-		}							\
-		putchar('\n');						\
-	} while (0)
-
-static void print_contexts(void)
-{
-	static const char *const names[NR_CTX] = {
-		[CTX_TASK] = "task",
-		[CTX_ATOMIC] = "task, may not sleep",
-		[CTX_SWITCH] = "sched_switch",
-		[CTX_PAGE_ALLOC] = "mm_page_alloc",
-		[CTX_CACHE_ALLOC] = "kmem_cache_alloc",
-		[CTX_CACHE_FREE] = "kmem_cache_free",
-		[CTX_CONTENTION] = "contention_begin",
-		[CTX_MAP] = "bpf_arena_slab_map",
-		[CTX_UNMAP] = "bpf_arena_slab_unmap",
-		[CTX_LINK] = "slab_arena_set_link",
-		[CTX_RANGE] = "range_tree_clear",
-		[CTX_SLAB_FREE] = "__slab_free",
-		[CTX_PARTIAL] = "slab_attach..._locked",
-		[CTX_IRQ] = "hard interrupt",
-		[CTX_TIMER] = "timer",
-		[CTX_PROBE] = "kprobe anywhere",
-	};
-
-	printf("operations in\n");
-	for (int ctx = 0; ctx < NR_CTX; ctx++) {
-		if (names[ctx])
-			ROW(names[ctx], "llu", c->ops[ctx]);
-	}
-}
-
-static void print_table(void)
-{
-	printf("%-26s %12s %12s %12s\n", "arena", "kept", "scribbled", "lawless");
-	print_contexts();
-	printf("objects\n");
-	ROW("allocated", "lld", k->allocs + k->large_allocs);
-	ROW("  of several pages", "lld", k->large_allocs);
-	ROW("freed", "lld", k->frees + k->large_frees);
-	ROW("NULL returned", "llu", c->nulls);
-	ROW("looked at", "llu", c->looks);
-	ROW("ordinary pages, ranges", "llu", c->pages);
-	ROW("slabs", "lld", k->slabs_mapped);
-	ROW("given back", "lld", k->slabs_freed);
-	printf("frees that were provoked to be refused\n");
-	print_counts("inside of an object", BAD_INTERIOR);
-	print_counts("behind the last object", BAD_TAIL);
-	print_counts("tail of a large object", BAD_LARGE_TAIL);
-	print_counts("ordinary page", BAD_PAGE);
-	print_counts("no page", BAD_NO_PAGE);
-	print_counts("outside of the arena", BAD_OUTSIDE);
-	print_counts("foreign object", BAD_FOREIGN);
-	print_counts("NULL, not refused", BAD_NULL);
-	ROW("any, verdict unknown", "llu", i == ARENA_LAWLESS ? c->frees : 0);
-	ROW("freed by two at once", "llu", c->races);
-	ROW("held up in a free", "llu", c->holds[HOLD_FREE]);
-	ROW("  and a page was freed", "llu", c->held_through[HOLD_FREE]);
-	ROW("held up in a fault", "llu", c->holds[HOLD_FAULT]);
-	ROW("  and mappings zapped", "llu", c->held_through[HOLD_FAULT]);
-	ROW("pages held until a fault", "llu", c->holds[HOLD_WORKER]);
-	ROW("  and there was one", "llu", c->held_through[HOLD_WORKER]);
-	ROW("held up in a race", "llu", c->holds[HOLD_RACE]);
-	ROW("held up anywhere", "llu", c->holds[HOLD_PROBE]);
-	ROW("slabs without a list", "llu", c->keeps);
-	printf("frees that the kernel refused\n");
-	ROW("interior", "lld", k->interior);
-	ROW("no object", "lld", k->no_object);
-	ROW("not live", "lld", k->not_live);
-	ROW("kernel owned", "lld", k->kernel_owned);
-	ROW("bpf_arena_free_pages()", "llu", c->free_pages);
-	printf("sched_ext: %llu schedulers, %llu cmasks, %llu frees of kernel's objects refused\n",
-	       shared->sched_rounds, shared->sched_cmasks, shared->sched_frees);
-	printf("processes: %llu killed, %llu maps, %llu forks, %llu faults\n", shared->killed,
-	       shared->maps, shared->forks, shared->faults);
-	printf("user space: %llu writes, %llu pages searched for addresses\n", shared->writes,
-	       shared->scans);
-	printf("probes: %llu places; slabs of %llu rounds went at once\n", shared->probes,
-	       shared->churns);
-	printf("machine: %llu CPUs plugged, %llu caches shrunk, %llu times drop_caches\n",
-	       shared->plugs, shared->shrinks, shared->drops);
-	puts("not exact: double frees by kind. One that comes late finds a dead object, or none,");
-	puts("or another one that lives there now; in the lawless arena the sums are checked.");
-}
+/* ---- a run ---- */
 
 static int run(void)
 {
 	const char *body_in;
+	struct leaks leaks;
 	bool hangs;
 
 	if (geteuid())
@@ -370,19 +268,23 @@ static int run(void)
 		if (!opt.without[PART_SHRINK])
 			start_child("shrinker", shrinker, NULL);
 		if (!opt.without[PART_HOTPLUG] && nr_cpus < 2)
-			note("one CPU only: none is plugged, and no two of them race");
+			cannot(ATTACK_PLUG, "one CPU only: none is plugged, and no two of them race");
 		else if (!opt.without[PART_HOTPLUG])
 			start_child("plugger", plugger, NULL);
 	}
 	hangs = !watch_run();
 	end_run(hangs);
-	check_leaks();
+	if (interrupted)
+		blame("interrupted");
+	check_leaks(&leaks);
 	read_log();
 
-	if (shared->done)
-		print_table();
-	else if (!shared->nr_blames)
+	if (shared->done) {
+		print_table(&leaks);
+		check_attacks();
+	} else if (!shared->nr_blames) {
 		blame("the body ended early");
+	}
 	for (int i = 0; i < shared->nr_notes && i < (int)ARRAY_SIZE(shared->note); i++)
 		printf("note: %s\n", shared->note[i]);
 	for (int i = 0; i < shared->nr_blames && i < MAX_BLAMES; i++)

@@ -130,7 +130,7 @@ static bool log_is_bad;
 void watch_log(void)
 {
 	if (!log_watch())
-		note("no /dev/kmsg: the kernel's log is not looked at");
+		blame("no /dev/kmsg: what the kernel says in its log would be missed");
 }
 
 /* What comes now is ours */
@@ -287,6 +287,7 @@ void check_empty(struct arena *a)
 			      a->name, read_counts(a->map_id).pages, k.slabs_mapped - k.slabs_freed,
 			      objects_in_use(k.id));
 	}
+	shared->left[a - arenas] = read_counts(a->map_id).pages;
 }
 
 /* The pages are gone: a process that still has one of them mapped has somebody else's */
@@ -331,8 +332,9 @@ void check_counts(struct arena *a, int nr)
 
 void check_leaks_of_addresses(struct arena *a)
 {
+	/* Also where there is no object, if to look does not make a page */
 	for (__u32 i = 0; i < a->pages - NO_PAGES; i++) {
-		if (a->skel->bss->page_table[i])
+		if (a->skel->bss->page_table[i] || a->flags & BPF_F_SEGV_ON_FAULT)
 			scan_page(a, i);
 	}
 }

@@ -19,16 +19,30 @@ void blame(const char *fmt, ...)
 	fprintf(stderr, "wrong: %s\n", shared->blame[i]);
 }
 
-/* What this machine cannot do */
-void note(const char *fmt, ...)
+static void add_note(const char *fmt, va_list args)
 {
 	int i = __sync_fetch_and_add(&shared->nr_notes, 1);
+
+	if (i < (int)ARRAY_SIZE(shared->note))
+		vsnprintf(shared->note[i], sizeof(shared->note[i]), fmt, args);
+}
+
+void note(const char *fmt, ...)
+{
 	va_list args;
 
-	if (i >= (int)ARRAY_SIZE(shared->note))
-		return;
 	va_start(args, fmt);
-	vsnprintf(shared->note[i], sizeof(shared->note[i]), fmt, args);
+	add_note(fmt, args);
+	va_end(args);
+}
+
+void cannot(int attack, const char *fmt, ...)
+{
+	va_list args;
+
+	shared->impossible[attack] = true;
+	va_start(args, fmt);
+	add_note(fmt, args);
 	va_end(args);
 }
 

@@ -29,10 +29,14 @@
 static void be_victim(const char *group, __u64 rng)
 {
 	char path[192];
+	int err;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	snprintf(path, sizeof(path), "%s/cgroup.procs", group);
-	write_text(path, "0");
+	/* Who is slow finds that the group has gone, see below */
+	err = write_text(path, "0");
+	if (err && err != -ENOENT)
+		_exit(1);
 	for (;;) {
 		struct arena a = { .name = "victim", .start = ARENA_BASE, .pages = 512 };
 		int kind = draw(&rng) >> 63 ? ARENA_LAWLESS : ARENA_SCRIBBLED;
@@ -60,6 +64,7 @@ static void be_victim(const char *group, __u64 rng)
 			run_prog(a.skel->progs.task_sleep, i % MAX_CPUS, 64);
 		/* Without stopping the timer, or freeing anything */
 		torture_bpf__destroy(a.skel);
+		add(&shared->dropped, 1);
 	}
 }
 
@@ -94,12 +99,17 @@ static void kill_one(const char *parent, __u64 *rng, int nr)
 	if (!WIFSIGNALED(status))
 		blame("a victim ended by itself, status %#x", status);
 	add(&shared->killed, 1);
-	if (move)
+	if (move) {
+		/* Unless it has gone above */
+		if (!WAIT_FOR(5, !rmdir(group) || errno == ENOENT))
+			note("the group %s does not go: %s", group, strerror(errno));
 		return;
+	}
 	snprintf(path, sizeof(path), "%s/memory.current", group);
 	if (!WAIT_FOR(30, (rest = read_number(path)) < GROUP_REST))
 		blame("%lld bytes are charged to a victim's group, 30 s after it was killed", rest);
-	WAIT_FOR(5, !rmdir(group));
+	if (!WAIT_FOR(5, !rmdir(group)))
+		note("the group %s does not go: %s", group, strerror(errno));
 }
 
 int victims(const char *group)
@@ -158,7 +168,7 @@ static bool sched_round(struct progress *p, __u64 *rng)
 	__u32 id;
 
 	if (!skel) {
-		note("no sched_ext scheduler in cid form: %s", strerror(errno));
+		cannot(ATTACK_SCHED, "no sched_ext scheduler in cid form: %s", strerror(errno));
 		return false;
 	}
 	id = map_id(skel);
@@ -212,7 +222,8 @@ int scheduler(const char *unused)
 	(void)unused;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (!sched_state_is("disabled")) {
-		note("sched_ext is not there, or in use: no objects of the kernel's are attacked");
+		cannot(ATTACK_SCHED, "sched_ext is not there, or in use: no objects of the "
+		       "kernel's are attacked");
 		return 0;
 	}
 	p = new_progress("scheduler");
@@ -276,6 +287,7 @@ int plugger(const char *unused)
 	__u64 rng = seed_of(WHO_PLUGGER);
 	struct progress *p = new_progress("plugger");
 	int cpu, err;
+	bool went;
 
 	(void)unused;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -285,15 +297,16 @@ int plugger(const char *unused)
 		cpu = 1 + (r >> 8) % (nr_cpus - 1);
 		doze(300 + (r >> 20) % 1500);
 		err = set_online(cpu, false);
+		went = !err;
 		if (err && err != -EBUSY) {
-			note("CPU %d does not go: %s", cpu, strerror(-err));
+			cannot(ATTACK_PLUG, "CPU %d does not go: %s", cpu, strerror(-err));
 			break;
 		}
 		doze((r >> 40) % 400);
 		/* Its return can be refused for a moment, not for good */
 		if (!WAIT_FOR(20, !(err = set_online(cpu, true))))
 			blame("CPU %d does not come back: %s", cpu, strerror(-err));
-		add(&shared->plugs, 1);
+		add(&shared->plugs, went);
 		p->count++;
 	}
 	snprintf(p->name, sizeof(p->name), "-");
@@ -319,8 +332,8 @@ const char *make_groups(void)
 		if (!access(path, R_OK))
 			return body_group;
 	}
-	note("no memory controller at " CGROUP_ROOT
-	     ": charges are not looked at, nobody is killed");
+	cannot(ATTACK_KILL, "no memory controller at " CGROUP_ROOT
+	       ": charges are not looked at, nobody is killed");
 	*group = '\0';
 	return NULL;
 }
@@ -330,20 +343,26 @@ static bool no_caches_left(void)
 	return for_each_cache("arena:", NULL, NULL) <= caches_before;
 }
 
-long long check_leaks(void)
+void check_leaks(struct leaks *leaks)
 {
 	long long rest = 0;
 	char path[128];
 
-	if (!WAIT_FOR(30, no_caches_left()))
-		blame("%d caches of arenas are left in " SYSFS_SLAB,
-		      for_each_cache("arena:", NULL, NULL) - caches_before);
+	*leaks = (struct leaks){};
+	for (int i = 0; i < NR_ARENAS; i++)
+		leaks->pages += shared->left[i];
+	if (!WAIT_FOR(30, no_caches_left())) {
+		leaks->caches = for_each_cache("arena:", NULL, NULL) - caches_before;
+		blame("%lld caches of arenas are left in " SYSFS_SLAB, leaks->caches);
+	}
 	if (!*group)
-		return 0;
-	snprintf(path, sizeof(path), "%s/memory.current", body_group);
-	if (!WAIT_FOR(30, (rest = read_number(path)) < GROUP_REST))
+		return;
+	/* Of the body; and of victims as well, whose groups went before them */
+	snprintf(path, sizeof(path), "%s/memory.current", group);
+	if (!WAIT_FOR(30, (rest = read_number(path)) < GROUP_REST)) {
+		leaks->bytes = rest;
 		blame("%lld bytes are still charged to the group", rest);
-	rmdir(body_group);
-	WAIT_FOR(5, !rmdir(group));
-	return rest;
+	}
+	if (!WAIT_FOR(30, !rmdir(body_group)) || !WAIT_FOR(30, !rmdir(group)))
+		note("the group %s does not go: %s", group, strerror(errno));
 }

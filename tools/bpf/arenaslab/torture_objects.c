@@ -95,6 +95,9 @@ struct torture_bpf *open_instance(__u32 kind, __u64 start, __u32 pages, __u32 fl
 	bpf_program__set_autoload(skel->progs.on_unmap, has_function("bpf_arena_slab_unmap"));
 	bpf_program__set_autoload(skel->progs.on_link, has_function("slab_arena_set_link"));
 	bpf_program__set_autoload(skel->progs.on_range, has_function("range_tree_clear"));
+	bpf_program__set_autoload(skel->progs.on_slab_free, has_function("__slab_free"));
+	bpf_program__set_autoload(skel->progs.on_partial,
+				  has_function("slab_attach_kprobe_locked"));
 	return skel;
 }
 
@@ -194,17 +197,21 @@ static void renew_irqs(void)
 	}
 }
 
-static void try_attach(struct bpf_program *prog, struct bpf_link **link, bool say)
+/* @what: the attack that it is, or is needed for */
+static void try_attach(struct bpf_program *prog, struct bpf_link **link, int what)
 {
-	if (!bpf_program__autoload(prog)) {
-		if (say)
-			note("%s: this kernel has no such function",
-			     bpf_program__section_name(prog));
-		return;
+	if (bpf_program__autoload(prog)) {
+		*link = bpf_program__attach(prog);
+		if (!*link)
+			blame("%s cannot be attached: %s", bpf_program__section_name(prog),
+			      strerror(errno));
+	} else if (what != CTX_PARTIAL) {
+		/* A function of ours, or one that is always there: the tool is of another kernel */
+		blame("%s: this kernel has no such function", bpf_program__section_name(prog));
+	} else if (!shared->impossible[what]) {
+		cannot(what, "%s: this kernel has no such function",
+		       bpf_program__section_name(prog));
 	}
-	*link = bpf_program__attach(prog);
-	if (!*link && say)
-		note("%s cannot be attached: %s", bpf_program__section_name(prog), strerror(errno));
 }
 
 static void attach_all(struct arena *a, bool say)
@@ -212,37 +219,41 @@ static void attach_all(struct arena *a, bool say)
 	struct torture_bpf *s = a->skel;
 
 	if (!opt.without[PART_TRACE]) {
-		try_attach(s->progs.on_switch, &s->links.on_switch, say);
-		try_attach(s->progs.on_page_alloc, &s->links.on_page_alloc, say);
-		try_attach(s->progs.on_cache_alloc, &s->links.on_cache_alloc, say);
-		try_attach(s->progs.on_cache_free, &s->links.on_cache_free, say);
-		try_attach(s->progs.on_contention, &s->links.on_contention, say);
-		try_attach(s->progs.on_map, &s->links.on_map, say);
-		try_attach(s->progs.on_unmap, &s->links.on_unmap, say);
-		try_attach(s->progs.on_link, &s->links.on_link, say);
-		try_attach(s->progs.on_range, &s->links.on_range, say);
-		try_attach(s->progs.on_slab_free, &s->links.on_slab_free, say);
-		try_attach(s->progs.on_partial, &s->links.on_partial, say);
+		try_attach(s->progs.on_switch, &s->links.on_switch, CTX_SWITCH);
+		try_attach(s->progs.on_page_alloc, &s->links.on_page_alloc, CTX_PAGE_ALLOC);
+		try_attach(s->progs.on_cache_alloc, &s->links.on_cache_alloc, CTX_CACHE_ALLOC);
+		try_attach(s->progs.on_cache_free, &s->links.on_cache_free, CTX_CACHE_FREE);
+		try_attach(s->progs.on_contention, &s->links.on_contention, CTX_CONTENTION);
+		try_attach(s->progs.on_map, &s->links.on_map, CTX_MAP);
+		try_attach(s->progs.on_unmap, &s->links.on_unmap, CTX_UNMAP);
+		try_attach(s->progs.on_link, &s->links.on_link, CTX_LINK);
+		try_attach(s->progs.on_range, &s->links.on_range, CTX_RANGE);
+		try_attach(s->progs.on_slab_free, &s->links.on_slab_free, CTX_SLAB_FREE);
+		try_attach(s->progs.on_partial, &s->links.on_partial, CTX_PARTIAL);
 	}
 	if (!opt.without[PART_HOLD] && a == &arenas[ARENA_LAWLESS]) {
-		try_attach(s->progs.on_lost_free, &s->links.on_lost_free, true);
-		try_attach(s->progs.on_slab_fault, &s->links.on_slab_fault, true);
-		try_attach(s->progs.on_page_fault, &s->links.on_page_fault, true);
-		try_attach(s->progs.on_page_gone, &s->links.on_page_gone, true);
-		try_attach(s->progs.on_zapped, &s->links.on_zapped, true);
-		try_attach(s->progs.on_worker, &s->links.on_worker, true);
-		try_attach(s->progs.on_keep, &s->links.on_keep, true);
+		try_attach(s->progs.on_lost_free, &s->links.on_lost_free,
+			   ATTACK_HOLD + HOLD_FREE);
+		try_attach(s->progs.on_slab_fault, &s->links.on_slab_fault,
+			   ATTACK_HOLD + HOLD_FAULT);
+		try_attach(s->progs.on_page_fault, &s->links.on_page_fault,
+			   ATTACK_HOLD + HOLD_FAULT);
+		try_attach(s->progs.on_page_gone, &s->links.on_page_gone,
+			   ATTACK_HOLD + HOLD_FREE);
+		try_attach(s->progs.on_zapped, &s->links.on_zapped, ATTACK_HOLD + HOLD_FAULT);
+		try_attach(s->progs.on_worker, &s->links.on_worker, ATTACK_HOLD + HOLD_WORKER);
+		try_attach(s->progs.on_keep, &s->links.on_keep, ATTACK_HOLD);
 	}
 	if (opt.without[PART_IRQ])
 		return;
 	for (int cpu = 0; cpu < nr_cpus; cpu++)
 		attach_irq(a, cpu);
 	if (say && !a->irq[0])
-		note("no CPU clock event: nothing runs in hard interrupts");
+		cannot(CTX_IRQ, "no CPU clock event: nothing runs in hard interrupts");
 	a->timers = true;
 	for (int cpu = 0; cpu < nr_cpus; cpu++) {
 		if (run_prog(s->progs.start_timer, cpu, 0) && say)
-			note("a BPF timer does not start");
+			cannot(CTX_TIMER, "a BPF timer does not start");
 	}
 }
 

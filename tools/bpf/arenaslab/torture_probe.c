@@ -133,7 +133,8 @@ void prepare_probes(void)
 {
 	rng = seed_of(WHO_PROBER);
 	if (!measure_functions())
-		note("no function of the allocator is in /proc/kallsyms: no probes move about");
+		cannot(CTX_PROBE, "no function of the allocator is in /proc/kallsyms: no probes "
+		       "move about");
 }
 
 static void remove_probes(void)

@@ -55,6 +55,10 @@ struct progress {
 	volatile __u64 count;
 };
 
+/* Kinds of attack: contexts by their number, places to be held up at, and others */
+enum attack { ATTACK_HOLD = NR_CTX, ATTACK_KILL = ATTACK_HOLD + NR_HOLDS, ATTACK_SCHED,
+	      ATTACK_PLUG, NR_ATTACKS };
+
 struct shared {
 	volatile int stop;		/* no operation any more */
 	volatile int running;		/* the body has begun */
@@ -62,13 +66,15 @@ struct shared {
 	volatile int done;		/* it has ended, and has said all it has to say */
 	int plug_lock;			/* see lock_plugs() */
 	volatile __u64 ops, nulls, refused;
-	__u64 killed, maps, forks, faults, writes, scans, shrinks, drops, plugs;
+	__u64 killed, dropped, maps, forks, faults, writes, scans, shrinks, drops, plugs;
 	__u64 sched_rounds, sched_frees, sched_cmasks;
 	__u64 probes, churns;
+	__u64 left[NR_ARENAS];		/* pages, when all was freed */
 	int nr_progress;
 	struct progress progress[MAX_THREADS + 16];
 	struct torture_counts counts[NR_ARENAS];
 	struct kernel_counts kernel[NR_ARENAS];
+	bool impossible[NR_ATTACKS];		/* see cannot() */
 	int nr_notes, nr_blames;
 	char note[16][160];
 	char blame[MAX_BLAMES][320];
@@ -78,8 +84,9 @@ extern struct shared *shared;
 
 /* What is wrong; the first ones are kept */
 void blame(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-/* What this machine cannot do */
 void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* What this machine cannot do: a note, and check_attacks() does not wait for it */
+void cannot(int attack, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 struct progress *new_progress(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void add(__u64 *counter, __u64 n);
 void lock_plugs(void);
@@ -151,7 +158,12 @@ int scheduler(const char *unused);
 int shrinker(const char *unused);
 int plugger(const char *unused);
 const char *make_groups(void);
-long long check_leaks(void);
+/* After the end of all. Bytes are those above what CPUs keep charged in advance. */
+struct leaks {
+	long long caches, bytes;
+	unsigned long long pages;
+};
+void check_leaks(struct leaks *leaks);
 extern char group[64];
 extern int caches_before;
 
@@ -172,5 +184,10 @@ void check_empty(struct arena *a);
 void check_counts(struct arena *a, int nr);
 void check_leaks_of_addresses(struct arena *a);
 void check_mapping(struct arena *a);
+
+/* ---- torture_table.c ---- */
+
+void print_table(const struct leaks *leaks);
+void check_attacks(void);
 
 #endif /* TORTURE_TOOL_H */
