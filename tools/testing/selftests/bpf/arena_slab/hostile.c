@@ -874,6 +874,7 @@ static int recycle(struct bpf_object *obj)
 {
 	struct sigaction act = { .sa_handler = on_segv }, old;
 	static struct peeker p;
+	unsigned long long again;
 	pthread_t t;
 	int err = 0, i;
 
@@ -888,16 +889,22 @@ static int recycle(struct bpf_object *obj)
 			err = FAIL("cannot free");
 		/* Not before the worker has been there */
 		usleep(20000);
+		VAR(obj, __u64, "pid") = getpid();
 		err = keep_secrets() ?: err;
+		VAR(obj, __u64, "pid") = 0;
 		if (run_prog(obj, "take"))
 			err = FAIL("cannot allocate");
 	}
 	__atomic_store_n(&p.stop, true, __ATOMIC_RELEASE);
 	pthread_join(t, NULL);
 	sigaction(SIGSEGV, &old, NULL);
-	printf("# %d rounds, %lu looks, %lu times no page\n", i, p.reads, p.none);
+	again = VAR(obj, __u64, "nr_again");
+	printf("# %d rounds, %lu looks, %lu times no page, %llu pages were in a pipe next\n", i,
+	       p.reads, p.none, again);
 	if (!err && p.none < ENOUGH)
 		err = FAIL("there was a page each time: this says nothing");
+	if (!err && !again)
+		err = FAIL("nobody else got one of the pages: this says nothing");
 	if (p.seen)
 		err = FAIL("another one's memory was seen %lu times", p.seen);
 	run_prog(obj, "give");
@@ -910,7 +917,10 @@ static int recycle(struct bpf_object *obj)
  */
 static int recycled(void)
 {
-	struct bpf_object *obj = open_image("share", PROGS("take", "give"));
+	static const char *const watchers[] = { "on_page_gone", "on_page_used" };
+	struct bpf_object *obj = open_image("share", PROGS("take", "give", watchers[0],
+							   watchers[1]));
+	struct bpf_link *links[2] = {};
 	int err;
 
 	if (!obj)
@@ -920,7 +930,9 @@ static int recycled(void)
 	if (bpf_object__load(obj))
 		err = FAIL("cannot be loaded: %s", strerror(errno));
 	else
-		err = recycle(obj);
+		err = attach_all(obj, links, watchers, 2) ?: recycle(obj);
+	bpf_link__destroy(links[0]);
+	bpf_link__destroy(links[1]);
 	bpf_object__close(obj);
 	return err;
 }

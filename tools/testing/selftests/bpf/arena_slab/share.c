@@ -95,13 +95,16 @@ static int scan_pages(const __u64 *objs, __u32 nr, int (*check)(const __u64 *pag
 {
 	static __u64 page[65536 / 8];
 	__u64 fault_addr;
+	int seen = 0;
 
 	for (__u32 i = 0; i < nr; i++) {
 		if (!objs[i] || probe(objs[i] & -PAGE, page, PAGE, &fault_addr))
 			continue;
 		if (check(page))
 			return 1;
+		seen++;
 	}
+	CHECK(seen);
 	return 0;
 }
 
