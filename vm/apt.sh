@@ -102,7 +102,7 @@ apt_private() {
 	[ -r "$APT_CONFIG" ] || die "cannot read the private apt configuration"
 	apt-get update -q -o APT::Update::Error-Mode=any >"$dir/update.log" 2>&1 ||
 		die "cannot fetch the package lists of $suite: $(
-			grep -E '^ |^[EW]:' "$dir/update.log" | sed -E 's/^([EW]:)? *//' | head -n 1)"
+			grep -E '^ |^[EW]:' "$dir/update.log" | sed -E 's/^([EW]:)? *//' | sed -n 1p)"
 }
 
 # The versions of a package that the private configuration knows.

@@ -66,13 +66,13 @@ proof() {
 	case $1-$2 in
 	*-oopses | *-warns)
 		grep -aE -m 1 -A 40 "$COMPLAINTS" "$SAID" |
-			grep -aE "$COMPLAINTS|nest depth|RIP: 0010|pc : |Call [Tt]race|^ [a-z_]\\S*\+0x" | uniq | head -n 11
+			grep -aE "$COMPLAINTS|nest depth|RIP: 0010|pc : |Call [Tt]race|^ [a-z_]\\S*\+0x" | uniq | sed -n 1,11p
 		;;
 	kunit-fails)
-		grep -aE '^    ( |# [a-z].*: |Expected |not ok )' "$SAID" | grep -avE 'Subtest: |# module: ' | head -n 10
+		grep -aE '^    ( |# [a-z].*: |Expected |not ok )' "$SAID" | grep -avE 'Subtest: |# module: ' | sed -n 1,10p
 		;;
 	bpf-fails)
-		grep -avE '^(KTAP version|1\.\.|# [0-9]+ passed)|PROG LOAD LOG|^processed ' "$ARENA_SLAB_RUN/output-$3.log" | head -n 8
+		grep -avE '^(KTAP version|1\.\.|# [0-9]+ passed)|PROG LOAD LOG|^processed ' "$ARENA_SLAB_RUN/output-$3.log" | sed -n 1,8p
 		;;
 	esac
 }
@@ -104,7 +104,7 @@ prove() {
 			"$outcome" "${text:+ with \"$text\"}"
 		{
 			grep -aE "$COMPLAINTS|^ *(not )?ok [0-9]+ |no test matches" "$SAID" || tail -n 8 "$SAID"
-		} | head -n 12 | cut -c1-160 | sed 's/^ */    /'
+		} | sed -n 1,12p | cut -c1-160 | sed 's/^ */    /'
 		printf '    (status %s, log: %s)\n' "$rc" "$(shown "$SAID")"
 	fi
 }

@@ -29,7 +29,7 @@ BENCH_ARGS=${BENCH_ARGS:-}
 MEM_GIVEN=${MEM:-4G}
 # Ten minutes of an idle machine become an hour on one that is not
 export TIMEOUT=${TIMEOUT:-10800}
-PLAIN='-p null -p kmem_cache -w hot -w batch64 -w batch512'
+PLAIN='-p null -p kmem_cache -p bpf:arena_pages -w hot -w batch64 -w batch512 -w arena'
 for arch in "$@"; do
 	ARCH=$arch
 	arch_setup
@@ -106,7 +106,7 @@ for arch in "$@"; do
 			"bench-$arch-plain-used" "$PLAIN" "arenaslab bench --json -w hot -s 64 -r 1 -p arena_cache"
 		try in_kernel "$arch" "$flavor" sizes
 	done
-	try in_kernel "$arch" bench parallel 'two CPUs, ratios' "bench-$arch-two" '-w remote -w local2 -w shared2 -s 64 -s 1024 -r 15'
+	try in_kernel "$arch" bench parallel 'two CPUs, ratios' "bench-$arch-two" '-w remote -w local2 -w shared2 -s 64 -s 1024 -r 30'
 	# What a lost machine has not said is missing in it
 	parts=()
 	for part in one two; do

@@ -12,7 +12,7 @@
 #	kerneldoc	kernel-doc -Wall, and that what is public has any
 #	format		clang-format on the new kernel files, with the tree's style
 #	shell		make lint
-#	bloat		with the option off mm/ and kernel/bpf/ are as in the base
+#	bloat		with the option off mm/ and kernel/bpf/ are as in the base with its fixes
 #	allmod		allmodconfig, without and with the option: the folders we touch
 #	arch		where no JIT has arenas the option is not offered; elsewhere it builds
 #
@@ -169,7 +169,7 @@ try() {
 
 # --- Builds, each in a folder of its own: check/ARCH-NAME
 
-# cross ARCH: sets MAKE, for TREE and folder
+# make_setup TREE OUT ARCH COMPILER: sets MAKE
 make_setup() {
 	local tree=$1 out=$2 arch=$3 compiler=$4 cross
 
@@ -260,12 +260,14 @@ checkpatch_run() {
 	local file=$1 id
 
 	shift
-	id=$({ cat "$file" "$TREE/scripts/checkpatch.pl"; printf '%s ' "$file" "$@"; codespell --version; } | hash)
+	id=$({ cat "$file" "$TREE/scripts/checkpatch.pl"; printf 'file before messages %s ' "$*"; printf '%s ' "$file" "$@"; codespell --version; } | hash)
 	printf '%s\n' "$id"
 	[ ! -e "$SAID/$id" ] || return 0
 	# Its status says that it found something; what goes wrong with itself is on stderr
 	perl scripts/checkpatch.pl --strict --codespell --codespellfile "$DICTIONARY" --terse --no-summary \
 		--show-types --color=never "$@" "$file" >"$SAID/$id.tmp" || [ $? = 1 ] || return
+	# With --showfile what it finds in a message has no file
+	sed -i "s|^:[0-9]|$file&|" "$SAID/$id.tmp"
 	mv "$SAID/$id.tmp" "$SAID/$id"
 }
 

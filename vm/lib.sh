@@ -10,6 +10,8 @@
 # Exit codes: 1 failed, 2 wrong use. vm/boot.sh adds 124 (the VM took too long),
 # 125 (the VM was lost) and 126 (the kernel complained).
 
+# With pipefail who ends before all is read fails the pipe: sed -n 1p, not head -n 1; grep >/dev/null,
+# not grep -q.
 set -euo pipefail
 shopt -s inherit_errexit
 export LC_ALL=C PYTHONDONTWRITEBYTECODE=1

@@ -44,6 +44,8 @@ tap() {
 }
 
 say "$what ($NAME): boot"
+# They attach schedulers, see vm/boot.sh; TCG_THREAD=multi is what races want
+export TCG_THREAD=${TCG_THREAD:-single}
 rc=0
 TIMEOUT=${TIMEOUT:-$((900 * SLOW))} "$VM/boot.sh" -s -n "$self-$NAME" -c "$PROGRAM $*" || rc=$?
 result=$(tap)

@@ -183,7 +183,7 @@ patched() {
 	fi
 	if ! hunks "$s" "$path" | sed -E '1,2s,^(---|\+\+\+) .*,\1 file,' |
 		patch --fuzz=0 --no-backup-if-mismatch --batch ${5:+"$5"} -r - -o "$to" "$from" >"$log" 2>&1; then
-		hunk=$(sed -nE 's/^Hunk #([0-9]+) (FAILED|ignored) at ([0-9]+).*/hunk #\1 at line \3/p' "$log" | head -n 1)
+		hunk=$(sed -nE 's/^Hunk #([0-9]+) (FAILED|ignored) at ([0-9]+).*/hunk #\1 at line \3/p' "$log" | sed -n 1p)
 		merged "$s" "$path" "$from" "$to" "${5:-}" ||
 			die "series/$s.diff does not $([ "${5:-}" = -R ] && printf 'come off' || printf 'apply to') $path: ${hunk:-$(tail -n 1 "$log")} is rejected; series/README says what to do"
 		say "series/$s.diff: $path is merged from what the last build had; vm/series.sh take writes that down"
@@ -340,6 +340,8 @@ narrow_tables() {
 			}
 			return out "\n"
 		}
+		# Whoever writes to an awk that has left dies of it
+		done { next }
 		/^=+( +=+)+$/ {
 			if (!rules++) {
 				print wrapped(last)
@@ -353,8 +355,7 @@ narrow_tables() {
 			if (rules == 3) {
 				rules = 0
 				print ""
-				if (!--nr)
-					exit
+				done = !--nr
 			}
 			next
 		}

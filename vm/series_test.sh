@@ -134,14 +134,14 @@ objects() {
 	local kind kinds=('') cell='' dirs
 
 	# All that a kernel is made of, and what is new to it
-	if ! in_git diff --name-only "HEAD^" HEAD | grep -qvE '^(Documentation|tools)/|^MAINTAINERS$'; then
+	if ! in_git diff --name-only "HEAD^" HEAD | grep -vE '^(Documentation|tools)/|^MAINTAINERS$' >/dev/null; then
 		skipped=$((skipped + 1))
 		row 'no change to what is compiled'
 		return
 	fi
 	dirs=$(directories "$ARCH" | tr '\n' ' ')
 	# What is not chosen cannot be turned off
-	! options | grep -qx CONFIG_SLAB_BPF_ARENA || kinds=('' off)
+	! options | grep -x CONFIG_SLAB_BPF_ARENA >/dev/null || kinds=('' off)
 	for kind in "${kinds[@]}"; do
 		if harness kernel FLAVOR="$kind" OBJECTS="$dirs"; then
 			passed=$((passed + 1))

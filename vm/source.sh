@@ -79,7 +79,7 @@ deb_of() {
 	if ! [ -f "$file" ]; then
 		need_space 200 "the kernel source package"
 		apt_private "$CACHE/apt-source" "$SUITE" amd64
-		apt_versions "$PACKAGE" | grep -qxF "$version" || return 3
+		apt_versions "$PACKAGE" | grep -xF "$version" >/dev/null || return 3
 		apt_fetch "$CACHE/deb" "$PACKAGE=$version"
 		# apt writes an epoch's colon as %3a; there is none in a kernel's version
 		[ -f "$file" ] || die "apt fetched $PACKAGE $version under an unknown name"

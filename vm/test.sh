@@ -67,7 +67,7 @@ is_absent() {
 	"$VM/boot.sh" -s -n "absent-$NAME" -c \
 		'if grep -E "slab_arena_|bpf_arena_(cache|alloc$|free$)" /proc/kallsyms; then exit 3; fi; arenaslab stat 2>&1' && return 1
 	grep -q '^arenaslab: .*CONFIG_SLAB_BPF_ARENA' "$said" && return
-	sed 's/^/    /' "$said" | head -n 5
+	sed 's/^/    /' "$said" | sed -n 1,5p
 	return 1
 }
 
@@ -95,7 +95,7 @@ run_tests() {
 	tool) PROGRAM=arenaslab_test "$VM/selftest.sh" ;;
 	demo)
 		say "demonstration ($NAME): boot"
-		one "$VM/boot.sh" -n "demo-$NAME" -c 'ROUNDS=2 demo'
+		TCG_THREAD=${TCG_THREAD:-single} one "$VM/boot.sh" -n "demo-$NAME" -c 'ROUNDS=2 demo'
 		;;
 	absent) one is_absent ;;
 	hidden) one is_hidden ;;

@@ -150,7 +150,7 @@ apply() {
 	target=$(target "$patch" "$path")
 	[ -f "$PRISTINE/$path" ] || die "$patch: there is no $path in $(shown "$PRISTINE")"
 	if ! patched 0 "$patch" "$PRISTINE/$path" "$out"; then
-		hunk=$(sed -nE 's/^Hunk #([0-9]+) (FAILED|ignored) at ([0-9]+).*/hunk #\1 at line \3/p' "$log" | head -n 1)
+		hunk=$(sed -nE 's/^Hunk #([0-9]+) (FAILED|ignored) at ([0-9]+).*/hunk #\1 at line \3/p' "$log" | sed -n 1p)
 		die "$patch does not apply to ${PRISTINE##*/}: ${hunk:-$(tail -n 1 "$log")} is rejected"
 	fi
 	finish "$target" "$patch" "$path" "$PRISTINE"
