@@ -243,7 +243,7 @@ bool slab_arena_attach(struct kmem_cache *s, struct slab *slab, gfp_t gfp, bool 
 	struct arena_slab *as;
 
 	gfp = (gfp & GFP_RECLAIM_MASK) | __GFP_NOWARN;
-	old = bpf_arena_slab_memcg_enter(c, &memcg);
+	bpf_arena_slab_memcg_enter(c, &old, &memcg);
 	as = arena_meta_alloc(c, slab->objects, gfp, allow_spin);
 	if (!as)
 		goto out;
@@ -327,6 +327,29 @@ void slab_arena_defer(struct arena_slab *as, unsigned int idx)
 	}
 }
 
+/* Free a stack of objects, which was taken as a whole; after the last one @as may be gone */
+static __always_inline
+void slab_arena_free_stack(struct arena_slab *as, unsigned int idx,
+			   void (*free)(struct arena_slab *as, void *object))
+{
+	void *base = arena_slab_base(as);
+	size_t size = as->cache->size;
+
+	while (idx != ARENA_OBJ_END) {
+		unsigned int link = READ_ONCE(as->state[idx]) & ARENA_OBJ_INDEX;
+
+		WRITE_ONCE(as->state[idx], ARENA_OBJ_CACHED);
+		free(as, base + idx * size);
+		idx = link;
+	}
+}
+
+/* What a free does has been done, but for the lock that was not to be had */
+static void slab_arena_free_deferred(struct arena_slab *as, void *object)
+{
+	___cache_free(as->cache->s, object, _RET_IP_);
+}
+
 /* Return the objects of a cache that could not be freed where they were */
 static noinline void slab_arena_return_deferred(struct bpf_arena_cache *c)
 {
@@ -340,19 +363,10 @@ static noinline void slab_arena_return_deferred(struct bpf_arena_cache *c)
 	 */
 	for (; pgoff != ARENA_LIST_END; pgoff = next) {
 		struct arena_slab *as = arena_slab_at(c, pgoff);
-		void *base = arena_slab_base(as);
-		unsigned int idx;
 
 		next = READ_ONCE(as->next);
-		idx = atomic_xchg(&as->defer_head, ARENA_OBJ_END);
-
-		while (idx != ARENA_OBJ_END) {
-			unsigned int link = READ_ONCE(as->state[idx]) & ARENA_OBJ_INDEX;
-
-			WRITE_ONCE(as->state[idx], ARENA_OBJ_CACHED);
-			___cache_free(c->s, base + (size_t)idx * c->size, _THIS_IP_);
-			idx = link;
-		}
+		slab_arena_free_stack(as, atomic_xchg(&as->defer_head, ARENA_OBJ_END),
+				      slab_arena_free_deferred);
 	}
 }
 
@@ -505,7 +519,6 @@ static void slab_arena_rcu_done(struct rcu_head *head)
 		pgoff = ARENA_LIST_END;
 	for (; pgoff != ARENA_LIST_END; pgoff = next) {
 		struct arena_slab *as = arena_slab_at(c, pgoff);
-		void *base = arena_slab_base(as);
 		unsigned int idx;
 
 		/* First: the last object that goes back may take the slab with it */
@@ -515,13 +528,7 @@ static void slab_arena_rcu_done(struct rcu_head *head)
 			as->rcu_next = c->rcu_wait;
 			c->rcu_wait = pgoff;
 		}
-		while (idx != ARENA_OBJ_END) {
-			unsigned int link = READ_ONCE(as->state[idx]) & ARENA_OBJ_INDEX;
-
-			WRITE_ONCE(as->state[idx], ARENA_OBJ_CACHED);
-			slab_arena_free(as, base + (size_t)idx * c->size);
-			idx = link;
-		}
+		slab_arena_free_stack(as, idx, slab_arena_free);
 	}
 	slab_arena_rcu_start(c);
 }

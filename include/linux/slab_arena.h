@@ -225,7 +225,6 @@ struct arena_cache_stats {
  * @rcu_busy: @rcu is queued, or about to be
  * @rcu_used: somebody has called bpf_arena_cache_free_rcu()
  * @rcu_stop: the cache goes, and what waits goes with its slabs
- * @objcg: pays for pages and metadata; the arena's
  * @ref: one for the owner, one for each slab that still has its page
  * @list: in the arena's list of caches
  * @stats: see struct arena_cache_stats
@@ -254,7 +253,6 @@ struct bpf_arena_cache {
 	bool rcu_used;
 	bool rcu_stop;
 	const char *name;
-	struct obj_cgroup *objcg;
 	refcount_t ref;
 	struct list_head list;
 };
@@ -370,6 +368,27 @@ static __always_inline u16 arena_slab_claim(struct arena_slab *as, unsigned int 
 	return cmpxchg(&as->state[idx], ARENA_OBJ_LIVE, ARENA_OBJ_CACHED);
 }
 
+/*
+ * Take the live object at @offset of page @pgoff from its user, if it is one of @c, or of
+ * programs if that is NULL. Preemption is off, and what @slot leads to stays as long as that.
+ * Returns the slab, which the object keeps from now on; or NULL, and @slot and @old say why.
+ */
+static __always_inline struct arena_slab *
+arena_claim(const struct arena_slot_table *t, const struct bpf_arena_cache *c,
+	    unsigned long pgoff, unsigned int offset, unsigned long *slot, u16 *old)
+{
+	struct arena_slab *as;
+
+	*old = ARENA_OBJ_CACHED;
+	*slot = arena_slot_read(t, pgoff);
+	if (unlikely(!arena_slot_is_slab(*slot)))
+		return NULL;
+	as = (struct arena_slab *)*slot;
+	if (likely(c ? as->cache == c : as->cache->of_program))
+		*old = arena_slab_claim(as, offset);
+	return likely(*old == ARENA_OBJ_LIVE) ? as : NULL;
+}
+
 /* The slab of @c at @pgoff, which has to be one */
 static inline struct arena_slab *arena_slab_at(const struct bpf_arena_cache *c, u32 pgoff)
 {
@@ -391,31 +410,25 @@ arena_cache_claim(struct bpf_arena_cache *c, unsigned long offset)
 {
 	/* An arena does not cross 4 GiB: what is less than its pages from its start is in it */
 	unsigned long pgoff = (offset - (u32)c->user_start) >> PAGE_SHIFT;
+	struct arena_slab *as;
 	unsigned long slot;
-	u16 old = ARENA_OBJ_CACHED;
+	u16 old;
 
 	/* Holds up a grace period as rcu_read_lock() does, at a third of its cost */
 	preempt_disable();
-	slot = arena_slot_read(c->slots, pgoff);
-	if (likely(arena_slot_is_slab(slot))) {
-		struct arena_slab *as = (struct arena_slab *)slot;
-
-		if (likely(as->cache == c))
-			old = arena_slab_claim(as, offset_in_page(offset));
-		if (likely(old == ARENA_OBJ_LIVE)) {
-			preempt_enable();
-			return as;
-		}
-	}
-	return arena_cache_not_claimed(c, offset, slot, old);
+	as = arena_claim(c->slots, c, pgoff, offset_in_page(offset), &slot, &old);
+	if (unlikely(!as))
+		return arena_cache_not_claimed(c, offset, slot, old);
+	preempt_enable();
+	return as;
 }
 
 int bpf_arena_slab_map(struct arena_slab *as, struct page *page, gfp_t gfp, bool allow_spin);
 void bpf_arena_slab_unmap(struct arena_slab *as);
 void *bpf_arena_slab_alloc_slow(struct bpf_arena_cache *c, gfp_t gfp, int node, bool nolock,
 				bool in_user_space);
-struct mem_cgroup *bpf_arena_slab_memcg_enter(struct bpf_arena_cache *c,
-					      struct mem_cgroup **memcg);
+void bpf_arena_slab_memcg_enter(struct bpf_arena_cache *c, struct mem_cgroup **old,
+				struct mem_cgroup **memcg);
 void bpf_arena_slab_memcg_exit(struct mem_cgroup *old, struct mem_cgroup *memcg);
 
 /* Object side: mm/slab_arena.c */

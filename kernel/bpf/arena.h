@@ -271,7 +271,6 @@ enum arena_counter {
  * @drain_done: the value of @drain_started when the worker last finished
  * @wait: they wait here
  * @going: the arena goes; ranges need not be marked as free any more
- * @objcg: who pays
  * @has_zero: the (u32)uaddr of the first page is 0; nobody gets it
  * @counters: see enum arena_counter
  * @meta: bytes of metadata that are charged: @slots, its leaves, struct arena_slab
@@ -295,7 +294,6 @@ struct arena_slabs {
 	unsigned long drain_done;
 	wait_queue_head_t wait;
 	bool going;
-	struct obj_cgroup *objcg;
 	bool has_zero;
 	atomic_long_t counters[ARENA_NR_COUNTERS];
 	atomic_long_t meta;
@@ -329,6 +327,12 @@ int arena_range_release(struct bpf_arena *arena, u32 pgoff, u32 page_cnt);
 int arena_slots_prepare(struct bpf_arena *arena, u32 pgoff, u32 page_cnt, gfp_t gfp);
 void arena_slots_set_large(struct bpf_arena *arena, u32 pgoff, u32 page_cnt);
 bool arena_slab_access_ok(struct bpf_arena *arena, u32 pgoff);
+void arena_push_slot(struct arena_slabs *sl, u32 pgoff, unsigned long slot);
+bool arena_drained(struct arena_slabs *sl, bool nowait);
+struct arena_slabs *arena_slabs_create(struct bpf_arena *arena);
+struct bpf_arena_cache *
+arena_cache_create(struct arena_slabs *sl, const char *name, unsigned int size,
+		   unsigned int align, slab_flags_t flags, bool of_program);
 void arena_slabs_destroy(struct bpf_arena *arena);
 void arena_slabs_free(struct bpf_arena *arena);
 
@@ -342,7 +346,7 @@ void arena_show_fdinfo(const struct bpf_map *map, struct seq_file *m);
 
 #if IS_ENABLED(CONFIG_KUNIT)
 /* The steps of a slab's way in that tests let fail on purpose */
-int arena_charge_page(struct obj_cgroup *objcg, gfp_t gfp);
+int arena_charge_page(struct bpf_arena *arena, gfp_t gfp);
 int arena_slots_add_leaf(struct arena_slabs *sl, u32 pgoff, gfp_t gfp, bool nolock);
 int arena_place_slab(struct arena_slabs *sl, struct arena_slab *as, struct page *page);
 #endif

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * SLAB_BPF_ARENA, the arena side: pages, size classes, kfuncs.
+ * SLAB_BPF_ARENA, the arena side: pages, and caches of the kernel's.
  *
  * mm/slab_arena.c makes objects of a page; here a page gets its place in an arena
  * and finds its way out of it. An arena of 256 pages with user_vm_start
@@ -45,17 +45,16 @@
  * slot.pml, the worker's stack of slots in large.pml, (a) to (e) in dying.pml and what
  * (c) meets in munmap.pml, waiting for a drain in drain.pml, the end in teardown.pml.
  *
- * What is told of refused frees, and the counts, are in arena_report.c.
+ * Programs' size classes and kfuncs are in arena_alloc.c; what is told of refused
+ * frees, and the counts, in arena_report.c.
  *
  * Locks: see arena.h. Contexts: bpf_arena_slab_map() and _unmap(), the _nolock
- * functions, bpf_arena_cache_free_uaddr() and _rcu(), what happens to a bad free, and the
- * kfuncs run in any context, NMI included; the rest may sleep, or says what else.
+ * functions, bpf_arena_cache_free_uaddr() and _rcu(), and what happens to a bad free
+ * run in any context, NMI included; the rest may sleep, or says what else.
  */
 #include <kunit/static_stub.h>
 #include <kunit/visibility.h>
 #include <linux/bpf_arena_slab.h>
-#include <linux/btf.h>
-#include <linux/btf_ids.h>
 #include <linux/cacheflush.h>
 #include <linux/filter.h>
 #include <linux/memcontrol.h>
@@ -68,15 +67,6 @@
 
 #define CREATE_TRACE_POINTS
 #include <trace/events/bpf_arena.h>
-
-#define ARENA_CLASS_SMALL	192
-
-static const u16 arena_small_sizes[] = { 16, 32, 64, 96, 128, ARENA_CLASS_SMALL };
-/* The class of a size, by steps of 16 */
-static const u8 arena_small_classes[] = { 0, 1, 2, 2, 3, 3, 4, 4, 5, 5, 5, 5 };
-static_assert(ARRAY_SIZE(arena_small_classes) * 16 == ARENA_CLASS_SMALL);
-
-static_assert(ARRAY_SIZE(arena_small_sizes) + PAGE_SHIFT - ilog2(128) == ARENA_NR_CLASSES);
 
 /*
  * A sleepable caller waits at most so long for pages and objects that others sit on,
@@ -95,73 +85,48 @@ static atomic64_t arena_slabs_id;
 
 /* ---- accounting ---- */
 
+/* The map's objcg pays for pages and metadata, and outlives them */
 #ifdef CONFIG_MEMCG
-static struct obj_cgroup *arena_objcg_get(struct obj_cgroup *objcg)
+static struct obj_cgroup *arena_objcg(const struct bpf_arena *arena)
 {
+	return mem_cgroup_disabled() ? NULL : arena->map.objcg;
+}
+
+VISIBLE_IF_KUNIT int arena_charge_page(struct bpf_arena *arena, gfp_t gfp)
+{
+	struct obj_cgroup *objcg = arena_objcg(arena);
+
+	ARENA_STUB_REDIRECT(arena_charge_page, arena, gfp);
+	return objcg ? obj_cgroup_charge(objcg, gfp, PAGE_SIZE) : 0;
+}
+
+static void arena_uncharge_page(struct bpf_arena *arena)
+{
+	struct obj_cgroup *objcg = arena_objcg(arena);
+
 	if (objcg)
-		obj_cgroup_get(objcg);
-	return objcg;
-}
-
-static struct obj_cgroup *arena_map_objcg(struct bpf_arena *arena)
-{
-	return arena_objcg_get(arena->map.objcg);
-}
-
-static void arena_objcg_put(struct obj_cgroup *objcg)
-{
-	if (objcg)
-		obj_cgroup_put(objcg);
-}
-
-VISIBLE_IF_KUNIT int arena_charge_page(struct obj_cgroup *objcg, gfp_t gfp)
-{
-	ARENA_STUB_REDIRECT(arena_charge_page, objcg, gfp);
-	return objcg && !mem_cgroup_disabled() ? obj_cgroup_charge(objcg, gfp, PAGE_SIZE) : 0;
-}
-
-static void arena_uncharge_page(struct obj_cgroup *objcg)
-{
-	if (objcg && !mem_cgroup_disabled())
 		obj_cgroup_uncharge(objcg, PAGE_SIZE);
 }
-
-static struct mem_cgroup *arena_memcg_enter(struct obj_cgroup *objcg, struct mem_cgroup **memcg)
-{
-	*memcg = objcg ? get_mem_cgroup_from_objcg(objcg) : root_mem_cgroup;
-	return set_active_memcg(*memcg);
-}
 #else
-static struct obj_cgroup *arena_objcg_get(struct obj_cgroup *objcg) { return NULL; }
-static struct obj_cgroup *arena_map_objcg(struct bpf_arena *arena) { return NULL; }
-static void arena_objcg_put(struct obj_cgroup *objcg) {}
-
-VISIBLE_IF_KUNIT int arena_charge_page(struct obj_cgroup *objcg, gfp_t gfp)
+VISIBLE_IF_KUNIT int arena_charge_page(struct bpf_arena *arena, gfp_t gfp)
 {
-	ARENA_STUB_REDIRECT(arena_charge_page, objcg, gfp);
+	ARENA_STUB_REDIRECT(arena_charge_page, arena, gfp);
 	return 0;
 }
 
-static void arena_uncharge_page(struct obj_cgroup *objcg) {}
-
-static struct mem_cgroup *arena_memcg_enter(struct obj_cgroup *objcg, struct mem_cgroup **memcg)
-{
-	*memcg = NULL;
-	return NULL;
-}
+static void arena_uncharge_page(struct bpf_arena *arena) {}
 #endif
 
 /* Allocations with __GFP_ACCOUNT up to the matching exit go to the arena's owner */
-struct mem_cgroup *bpf_arena_slab_memcg_enter(struct bpf_arena_cache *c,
-					      struct mem_cgroup **memcg)
+void bpf_arena_slab_memcg_enter(struct bpf_arena_cache *c, struct mem_cgroup **old,
+				struct mem_cgroup **memcg)
 {
-	return arena_memcg_enter(c->objcg, memcg);
+	bpf_map_memcg_enter(&c->arena->map, old, memcg);
 }
 
 void bpf_arena_slab_memcg_exit(struct mem_cgroup *old, struct mem_cgroup *memcg)
 {
-	set_active_memcg(old);
-	mem_cgroup_put(memcg);
+	bpf_map_memcg_exit(old, memcg);
 }
 
 /* ---- slot table ---- */
@@ -284,7 +249,7 @@ bool arena_slab_access_ok(struct bpf_arena *arena, u32 pgoff)
  * Put a slot on the worker's stack. The slot, of kind LARGE_DEAD or SCRUB, is the
  * caller's. Any context; no allocation, so it cannot fail.
  */
-static void arena_push_slot(struct arena_slabs *sl, u32 pgoff, unsigned long slot)
+void arena_push_slot(struct arena_slabs *sl, u32 pgoff, unsigned long slot)
 {
 	unsigned long *p = arena_slots_ptr(sl, pgoff);
 	int head = atomic_read(&sl->dead_slots);
@@ -393,7 +358,7 @@ int bpf_arena_slab_map(struct arena_slab *as, struct page *page, gfp_t gfp, bool
 	unsigned long flags;
 	int err;
 
-	err = arena_charge_page(c->objcg, allow_spin ? gfp : __GFP_NOWARN | __GFP_NOMEMALLOC);
+	err = arena_charge_page(arena, allow_spin ? gfp : __GFP_NOWARN | __GFP_NOMEMALLOC);
 	if (err)
 		return err;
 
@@ -417,7 +382,7 @@ int bpf_arena_slab_map(struct arena_slab *as, struct page *page, gfp_t gfp, bool
 			break;
 	}
 	if (err) {
-		arena_uncharge_page(c->objcg);
+		arena_uncharge_page(arena);
 		return err;
 	}
 	refcount_inc(&c->ref);
@@ -464,7 +429,6 @@ static void arena_cache_put(struct bpf_arena_cache *c)
 	if (!refcount_dec_and_test(&c->ref))
 		return;
 	free_percpu(c->stats);
-	arena_objcg_put(c->objcg);
 	kfree(c->name);
 	kfree(c);
 	/* May be the last one: the arena is not touched after this */
@@ -642,15 +606,15 @@ static void arena_slab_worker(struct work_struct *work)
 
 	llist_for_each_entry(as, b.slabs, node) {				/* (e) */
 		slab_arena_free_page((struct page *)as->slab);
-		arena_uncharge_page(as->cache->objcg);
+		arena_uncharge_page(arena);
 		arena_count(sl, ARENA_SLABS_FREED);
 	}
 	llist_for_each_safe(pos, t, __llist_del_all(&pages))
 		__free_page(llist_entry(pos, struct page, pcp_llist));
 
-	old = arena_memcg_enter(sl->objcg, &memcg);
+	bpf_map_memcg_enter(&arena->map, &old, &memcg);
 	released = arena_batch_release(&b);
-	bpf_arena_slab_memcg_exit(old, memcg);
+	bpf_map_memcg_exit(old, memcg);
 
 	llist_for_each_entry_safe(as, tmp, b.slabs, node) {
 		struct bpf_arena_cache *c = as->cache;
@@ -696,7 +660,7 @@ static void arena_wait_drained(struct arena_slabs *sl)
  * An allocation failed. True if it may be worth another try; if the caller may not
  * wait, it is too late for this one.
  */
-static bool arena_drained(struct arena_slabs *sl, bool nowait)
+bool arena_drained(struct arena_slabs *sl, bool nowait)
 {
 	if (!nowait && !(current->flags & PF_MEMALLOC)) {
 		arena_wait_drained(sl);
@@ -730,7 +694,7 @@ static unsigned int arena_sheaf_capacity(unsigned long nr_pages, unsigned long s
 	return limit < 4 ? 0 : min(limit, capacity);
 }
 
-static struct arena_slabs *arena_slabs_create(struct bpf_arena *arena)
+struct arena_slabs *arena_slabs_create(struct bpf_arena *arena)
 {
 	unsigned long nr_pages, max_pages, flags;
 	struct mem_cgroup *old, *memcg;
@@ -762,7 +726,6 @@ static struct arena_slabs *arena_slabs_create(struct bpf_arena *arena)
 	if (!sl)
 		return ERR_PTR(-ENOMEM);
 	sl->arena = arena;
-	sl->objcg = arena_map_objcg(arena);
 	sl->id = atomic64_inc_return(&arena_slabs_id);
 	mutex_init(&sl->lock);
 	INIT_LIST_HEAD(&sl->caches);
@@ -774,12 +737,11 @@ static struct arena_slabs *arena_slabs_create(struct bpf_arena *arena)
 	sl->last_drain = jiffies - HZ;
 	arena_faults_init(&sl->faults, arena);
 
-	old = arena_memcg_enter(sl->objcg, &memcg);
+	bpf_map_memcg_enter(&arena->map, &old, &memcg);
 	sl->slots = kvzalloc(struct_size(sl->slots, dir, DIV_ROUND_UP(nr_pages, ARENA_LEAF_SLOTS)),
 			     GFP_KERNEL_ACCOUNT);
 	if (!sl->slots) {
-		bpf_arena_slab_memcg_exit(old, memcg);
-		arena_objcg_put(sl->objcg);
+		bpf_map_memcg_exit(old, memcg);
 		kfree(sl);
 		return ERR_PTR(-ENOMEM);
 	}
@@ -797,7 +759,7 @@ static struct arena_slabs *arena_slabs_create(struct bpf_arena *arena)
 		range_tree_clear(&arena->rt, 0, 1);
 		raw_res_spin_unlock_irqrestore(&arena->spinlock, flags);
 	}
-	bpf_arena_slab_memcg_exit(old, memcg);
+	bpf_map_memcg_exit(old, memcg);
 
 	list_add_tail(&sl->all, &arena_slabs_all);
 	/* Pairs with the acquire in arena_slabs() */
@@ -806,7 +768,7 @@ static struct arena_slabs *arena_slabs_create(struct bpf_arena *arena)
 }
 
 /* Make a cache; sl->lock is held */
-static struct bpf_arena_cache *
+struct bpf_arena_cache *
 arena_cache_create(struct arena_slabs *sl, const char *name, unsigned int size,
 		   unsigned int align, slab_flags_t flags, bool of_program)
 {
@@ -833,7 +795,6 @@ arena_cache_create(struct arena_slabs *sl, const char *name, unsigned int size,
 	c->kbase = bpf_arena_get_kern_vm_start(arena);
 	c->user_start = arena->user_vm_start;
 	c->of_program = of_program;
-	c->objcg = arena_objcg_get(sl->objcg);
 	atomic_set(&c->deferred, ARENA_LIST_END);
 	init_irq_work(&c->deferred_irq, slab_arena_deferred_irq);
 	INIT_WORK(&c->deferred_work, slab_arena_deferred_work);
@@ -857,7 +818,6 @@ arena_cache_create(struct arena_slabs *sl, const char *name, unsigned int size,
 	return c;
 
 err_stats:
-	arena_objcg_put(c->objcg);
 	free_percpu(c->stats);
 err_free:
 	kfree(c->name);
@@ -1195,242 +1155,6 @@ void *bpf_arena_cache_kaddr(const struct bpf_arena_cache *c, u64 uaddr)
 }
 EXPORT_SYMBOL_GPL(bpf_arena_cache_kaddr);
 
-/* ---- size classes ---- */
-
-/* The class of a size between 1 and PAGE_SIZE */
-static unsigned int arena_class(u32 size)
-{
-	if (size > ARENA_CLASS_SMALL)
-		return ilog2(size - 1) + 1 - ilog2(256) + ARRAY_SIZE(arena_small_sizes);
-	return arena_small_classes[(size - 1) / 16];
-}
-
-static unsigned int arena_class_size(unsigned int class)
-{
-	return class < ARRAY_SIZE(arena_small_sizes) ? arena_small_sizes[class] :
-	       256U << (class - ARRAY_SIZE(arena_small_sizes));
-}
-
-/**
- * bpf_arena_prepare_alloc - make what bpf_arena_alloc() needs, at program load
- * @arena: the program's arena
- * @min: smallest size that the call site can ask for, in bytes
- * @max: largest size
- *
- * Only the classes in between, and only once for an arena: a class costs a sheaf
- * for each CPU. Classes go with the arena.
- *
- * Context: process, may sleep.
- * Return: 0, -EINVAL or -ENOMEM.
- */
-int bpf_arena_prepare_alloc(struct bpf_arena *arena, u64 min, u64 max)
-{
-	struct arena_slabs *sl = arena_slabs_create(arena);
-	struct bpf_arena_cache *c;
-
-	if (IS_ERR(sl))
-		return PTR_ERR(sl);
-	if (min > PAGE_SIZE || !max)
-		return 0;
-
-	guard(mutex)(&sl->lock);
-	for (unsigned int i = arena_class(max(min, 1)); i <= arena_class(min(max, PAGE_SIZE));
-	     i++) {
-		unsigned int size = arena_class_size(i);
-		char name[40];
-
-		if (sl->class[i])
-			continue;
-		snprintf(name, sizeof(name), "arena:%llu:%u", sl->id, size);
-		/* Aligned to the largest power of two that divides the size */
-		c = arena_cache_create(sl, name, size, size & -size, 0, true);
-		if (IS_ERR(c))
-			return PTR_ERR(c);
-		/* Pairs with the acquire in arena_alloc_object() */
-		smp_store_release(&sl->class[i], c);
-	}
-	return 0;
-}
-
-/* ---- kfuncs ---- */
-
-/* What is not of a class: a large object, or nothing */
-static noinline void *arena_alloc_large(struct bpf_map *map, u32 size, bool nolock)
-{
-	struct bpf_arena *arena = container_of(map, struct bpf_arena, map);
-	struct arena_slabs *sl;
-	u32 page_cnt;
-	long uaddr;
-
-	if (map->map_type != BPF_MAP_TYPE_ARENA || !size)
-		return NULL;
-	/* None if the program was loaded with another arena than this one */
-	sl = arena_slabs(arena);
-	if (!sl)
-		return NULL;
-	page_cnt = ((u64)size + PAGE_SIZE - 1) >> PAGE_SHIFT;
-	/* Nor are there classes for what the program was not loaded with */
-	if (size <= PAGE_SIZE || page_cnt > sl->slots->nr_pages)
-		goto none;
-
-	uaddr = arena_alloc_pages(arena, 0, page_cnt, NUMA_NO_NODE, !nolock, true);
-	if (!uaddr && arena_drained(sl, nolock))
-		uaddr = arena_alloc_pages(arena, 0, page_cnt, NUMA_NO_NODE, true, true);
-	if (!uaddr)
-		goto none;
-	arena_count(sl, ARENA_LARGE_ALLOCS);
-	return (void *)uaddr;
-
-none:
-	arena_count(sl, ARENA_FAILED_ALLOCS);
-	return NULL;
-}
-
-/* In each kfunc itself, and with no more of a frame than objects of a class need */
-static __always_inline void *arena_alloc_object(struct bpf_map *map, u32 size, bool nolock)
-{
-	struct bpf_arena *arena = container_of(map, struct bpf_arena, map);
-	struct bpf_arena_cache *c;
-	struct arena_slabs *sl;
-
-	/* 0 is too large as well */
-	if (unlikely(map->map_type != BPF_MAP_TYPE_ARENA || size - 1 >= PAGE_SIZE))
-		return arena_alloc_large(map, size, nolock);
-	sl = arena_slabs(arena);
-	if (unlikely(!sl))
-		return NULL;
-	/* Pairs with the release in bpf_arena_prepare_alloc() */
-	c = smp_load_acquire(&sl->class[arena_class(size)]);
-	if (unlikely(!c))
-		return arena_alloc_large(map, size, nolock);
-	return nolock ? slab_arena_alloc_uaddr_nolock(c) : slab_arena_alloc_uaddr(c);
-}
-
-/* Free a large object, if it is one: by the worker, whatever the context */
-static bool arena_free_large(struct arena_slabs *sl, u32 pgoff, unsigned int offset,
-			     unsigned long slot)
-{
-	if ((slot & ARENA_SLOT_KIND) != ARENA_SLOT_LARGE || offset)
-		return false;
-	/* One winner, who owns the slot from then on */
-	if (cmpxchg(arena_slots_ptr(sl, pgoff), slot, ARENA_SLOT_DYING) != slot)
-		return false;
-	arena_count(sl, ARENA_LARGE_FREES);
-	arena_push_slot(sl, pgoff, ARENA_SLOT_LARGE_DEAD | (slot & ARENA_SLOT_COUNT));
-	return true;
-}
-
-/* What is no live object of a class. Preemption is off, and on when it returns. */
-static noinline void arena_free_other(struct bpf_arena *arena, void *ptr,
-				      struct bpf_prog_aux *aux, unsigned long slot, u16 old)
-{
-	if (arena_free_large(arena_slabs(arena), compute_pgoff(arena, (long)ptr),
-			     offset_in_page(ptr), slot)) {
-		preempt_enable();
-		return;
-	}
-	guard(rcu)();
-	preempt_enable();
-	arena_refuse_object(arena, aux, ptr, slot, old);
-}
-
-static __always_inline void arena_free_object(struct bpf_map *map, void *ptr,
-					      struct bpf_prog_aux *aux, bool nolock)
-{
-	struct bpf_arena *arena = container_of(map, struct bpf_arena, map);
-	unsigned int offset = offset_in_page(ptr);
-	struct arena_slabs *sl;
-	unsigned long slot;
-	u16 old = ARENA_OBJ_CACHED;
-
-	/* As kfree(NULL); a program cannot tell offset 0 from NULL */
-	if (unlikely(map->map_type != BPF_MAP_TYPE_ARENA || !(u32)(long)ptr))
-		return;
-
-	sl = arena_slabs(arena);
-	/* As in arena_cache_claim() */
-	preempt_disable();
-	slot = likely(sl) ? arena_slot_read(sl->slots, compute_pgoff(arena, (long)ptr)) : 0;
-	if (likely(arena_slot_is_slab(slot))) {
-		struct arena_slab *as = (struct arena_slab *)slot;
-
-		if (likely(as->cache->of_program))
-			old = arena_slab_claim(as, offset);
-		if (likely(old == ARENA_OBJ_LIVE)) {
-			void *object = arena_slab_base(as) + offset;
-
-			preempt_enable();
-			nolock ? slab_arena_free_nolock(as, object) : slab_arena_free(as, object);
-			return;
-		}
-	}
-	arena_free_other(arena, ptr, aux, slot, old);
-}
-
-__bpf_kfunc_start_defs();
-
-/**
- * bpf_arena_alloc - allocate an object in an arena
- * @p__map: the arena of the program
- * @size: in bytes; up to PAGE_SIZE rounded up to a size class, above to whole pages
- * @aux: filled in by the verifier
- *
- * Context: any, NMI included; with reclaim if no call site of the program is where it may
- * not sleep. Always fails in NMI and hard irq on PREEMPT_RT, and without a 16-byte cmpxchg.
- * Return: a zeroed object, aligned to the largest power of two that divides its
- * size class, or NULL; always NULL for a size of 0 or of more than the arena. Its offset
- * in the arena is never 0.
- */
-__bpf_kfunc void *bpf_arena_alloc(void *p__map, u32 size, struct bpf_prog_aux *aux)
-{
-	return arena_alloc_object(p__map, size, false);
-}
-
-/**
- * bpf_arena_free - free an object of bpf_arena_alloc()
- * @p__map: the arena
- * @ptr__ign: the object, or NULL
- * @aux: filled in by the verifier
- *
- * What is not a live object of bpf_arena_alloc() is left alone, and reported in
- * the program's stderr stream.
- *
- * Context: any, NMI included.
- */
-__bpf_kfunc void bpf_arena_free(void *p__map, void *ptr__ign, struct bpf_prog_aux *aux)
-{
-	arena_free_object(p__map, ptr__ign, aux, false);
-}
-
-__bpf_kfunc_end_defs();
-
-/* What the verifier calls instead if some call site of the program may not sleep */
-void *bpf_arena_alloc_non_sleepable(void *p__map, u32 size, struct bpf_prog_aux *aux)
-{
-	return arena_alloc_object(p__map, size, true);
-}
-
-void bpf_arena_free_non_sleepable(void *p__map, void *ptr__ign, struct bpf_prog_aux *aux)
-{
-	arena_free_object(p__map, ptr__ign, aux, true);
-}
-
-BTF_KFUNCS_START(arena_slab_kfuncs)
-BTF_ID_FLAGS(func, bpf_arena_alloc, KF_ARENA_RET | KF_IMPLICIT_ARGS | KF_SPINLOCK_SAFE)
-BTF_ID_FLAGS(func, bpf_arena_free, KF_ARENA_ARG2 | KF_IMPLICIT_ARGS | KF_SPINLOCK_SAFE)
-BTF_KFUNCS_END(arena_slab_kfuncs)
-
-static const struct btf_kfunc_id_set arena_slab_kfunc_set = {
-	.owner = THIS_MODULE,
-	.set   = &arena_slab_kfuncs,
-};
-
-static int __init arena_slab_init(void)
-{
-	return register_btf_kfunc_id_set(BPF_PROG_TYPE_UNSPEC, &arena_slab_kfunc_set);
-}
-late_initcall(arena_slab_init);
-
 /* ---- the end of an arena ---- */
 
 /*
@@ -1482,6 +1206,5 @@ void arena_slabs_free(struct bpf_arena *arena)
 	for (unsigned long i = 0; i < DIV_ROUND_UP(sl->slots->nr_pages, ARENA_LEAF_SLOTS); i++)
 		kfree(sl->slots->dir[i]);
 	kvfree(sl->slots);
-	arena_objcg_put(sl->objcg);
 	kfree(sl);
 }

@@ -14,11 +14,9 @@
 #include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/nmi.h>
-#include <linux/pgtable.h>
 #include <linux/seq_file.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
-#include <asm/tlbflush.h>
 #include <trace/events/bpf_arena.h>
 #include <trace/events/printk.h>
 #include "../../kernel/bpf/arena.h"
@@ -64,28 +62,6 @@ static struct bpf_arena_cache *kernel_user(struct kunit *test, struct bpf_arena 
 
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, c);
 	return c;
-}
-
-/* The reference of a cache's to the arena goes with the last page of it */
-static void destroy_arena(struct kunit *test, struct bpf_arena *arena)
-{
-	test_arena_put_by_others(test, arena);
-	test_arena_destroy(arena);
-}
-
-static struct task_struct *other_cpu(struct kunit *test, int (*fn)(void *), void *data)
-{
-	struct task_struct *t;
-
-	if (num_online_cpus() < 2)
-		kunit_skip(test, "needs two CPUs");
-	t = kthread_create(fn, data, "arena-addr");
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, t);
-	get_task_struct(t);
-	set_cpus_allowed_ptr(current, cpumask_of(cpumask_nth(0, cpu_online_mask)));
-	kthread_bind(t, cpumask_nth(1, cpu_online_mask));
-	wake_up_process(t);
-	return t;
 }
 
 /* ---- what goes to the log ---- */
@@ -312,7 +288,7 @@ static void recovery_ends_with_the_last_user(struct kunit *test)
 	c = kernel_user(test, other);
 	KUNIT_EXPECT_TRUE(test, handled(kaddr + PAGE_SIZE));
 	bpf_arena_cache_destroy(c);
-	destroy_arena(test, other);
+	test_arena_release(test, other);
 }
 
 static void one_of_two_users_is_enough(struct kunit *test)
@@ -359,7 +335,7 @@ static void gone_arena_is_not_found(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, other);
 	kaddr = test_arena_kaddr(other, TEST_USER_START);
 	bpf_arena_cache_destroy(kernel_user(test, other));
-	destroy_arena(test, other);
+	test_arena_release(test, other);
 	KUNIT_EXPECT_FALSE(test, handled(kaddr));
 	KUNIT_EXPECT_NULL(test, vmalloc_to_page(kaddr));
 }
@@ -401,7 +377,7 @@ static void teardown_waits_for_handlers(struct kunit *test)
 	held = (struct held){ .kaddr = test_arena_kaddr(other, TEST_USER_START) };
 	c = kernel_user(test, other);
 	KUNIT_ASSERT_EQ(test, register_kprobe(&kp), 0);
-	t = other_cpu(test, held_thread, NULL);
+	t = test_arena_other_cpu(test, held_thread, NULL);
 	for (int i = 0; i < 50 && !smp_load_acquire(&held.entered); i++)
 		msleep(1);
 	bpf_arena_cache_destroy(c);
@@ -432,7 +408,7 @@ static void the_right_one_of_many(struct kunit *test)
 	for (int i = 0; i < ARRAY_SIZE(a); i++) {
 		KUNIT_EXPECT_EQ(test, faults(a[i]), i + 1);
 		bpf_arena_cache_destroy(c[i]);
-		destroy_arena(test, a[i]);
+		test_arena_release(test, a[i]);
 	}
 }
 
@@ -441,23 +417,16 @@ static void the_right_one_of_many(struct kunit *test)
 static u32 run_prog(struct kunit *test, struct bpf_arena *arena, void *kaddr)
 {
 	struct addr_ctx *ctx = test->priv;
-	u32 ret;
 
 	ctx->prog = test_arena_prog(test, arena, test_arena_touch, (u64)(long)kaddr);
-	rcu_read_lock();
-	migrate_disable();
-	ret = bpf_prog_run(ctx->prog, NULL);
-	migrate_enable();
-	rcu_read_unlock();
-	return ret;
+	return test_arena_prog_run(ctx->prog);
 }
 
 static void program_answers_for_its_own(struct kunit *test)
 {
 	struct addr_ctx *ctx = test->priv;
 
-	if (IS_ENABLED(CONFIG_X86_64) && !IS_ENABLED(CONFIG_UNWINDER_ORC))
-		kunit_skip(test, "no program is found on the stack without ORC");
+	test_arena_needs_stack_walk(test);
 	KUNIT_EXPECT_EQ(test, run_prog(test, ctx->arena, page_of(ctx, 1)), TOUCHED);
 	KUNIT_EXPECT_GE(test, test_arena_prog_reports(ctx->prog), 2);
 	KUNIT_EXPECT_EQ(test, faults(ctx->arena), 0);
@@ -585,44 +554,20 @@ static void storm_prints_little(struct kunit *test)
 
 /* ---- others are faster ---- */
 
-/* Comes between the fault and its handling, as another CPU might */
-static struct between {
-	struct task_struct *task;
-	pte_t *pte;
-	struct page *page;
-	unsigned int installed;
-} between;
-
-static int between_probe(struct kprobe *kp, struct pt_regs *regs)
-{
-	if (current == READ_ONCE(between.task))
-		between.installed += ptep_try_set(between.pte, mk_pte(between.page, PAGE_KERNEL));
-	return 0;
-}
-
-static int between_pte_cb(pte_t *pte, unsigned long addr, void *data)
-{
-	between.pte = pte;
-	return 0;
-}
-
 static void touch_with_page_between(struct kunit *test, void *kaddr, struct page *page)
 {
-	struct kprobe kp = { .symbol_name = "fixup_exception", .pre_handler = between_probe };
+	struct test_arena_race r;
 	u64 ret;
 
-	between = (struct between){ .page = page };
-	KUNIT_ASSERT_EQ(test, apply_to_page_range(&init_mm, (unsigned long)kaddr, PAGE_SIZE,
-						  between_pte_cb, NULL), 0);
-	KUNIT_ASSERT_EQ(test, register_kprobe(&kp), 0);
+	test_arena_race_init(test, &r, kaddr, page);
 	console_watch(test);
-	WRITE_ONCE(between.task, current);
+	WRITE_ONCE(r.task, current);
 	ret = touch(kaddr);
-	WRITE_ONCE(between.task, NULL);
+	WRITE_ONCE(r.task, NULL);
 	console_unwatch(test->priv);
-	unregister_kprobe(&kp);
+	unregister_kprobe(&r.kp);
 	/* else they did not meet, and the test says nothing */
-	KUNIT_EXPECT_EQ(test, between.installed, 1);
+	KUNIT_EXPECT_EQ(test, r.installed, 1);
 	KUNIT_EXPECT_EQ(test, ret, TOUCHED);
 	KUNIT_EXPECT_EQ(test, console.warnings, 0);
 }
@@ -637,8 +582,7 @@ static void page_that_came_in_between_is_no_fault(struct kunit *test)
 	touch_with_page_between(test, kaddr, page);
 	KUNIT_EXPECT_EQ(test, *(u64 *)page_address(page), TOUCHED);
 	KUNIT_EXPECT_EQ(test, faults(ctx->arena), 0);
-	ptep_get_and_clear(&init_mm, (unsigned long)kaddr, between.pte);
-	flush_tlb_kernel_range((unsigned long)kaddr, (unsigned long)kaddr + PAGE_SIZE);
+	test_arena_clear_pte(test_arena_pte(test, kaddr), kaddr);
 	__free_page(page);
 }
 
@@ -678,7 +622,7 @@ static void two_cpus_at_one_address(struct kunit *test)
 	struct task_struct *t;
 
 	console_watch(test);
-	t = other_cpu(test, race_thread, &r);
+	t = test_arena_other_cpu(test, race_thread, &r);
 	for (int i = 1; i <= RACE_ROUNDS; i++) {
 		smp_store_release(&r.go, i);
 		/* The other one has some way to go: give it a head start, or none */
@@ -715,7 +659,7 @@ static int churn_thread(void *data)
 		/* it is in the tree from here ... */
 		bpf_arena_cache_destroy(bpf_arena_cache_create(&a->map, "churn", 64, 0, 0));
 		/* ... to here */
-		destroy_arena(ch->test, a);
+		test_arena_release(ch->test, a);
 	}
 	smp_store_release(&ch->done, 1);
 	return 0;
@@ -730,7 +674,7 @@ static void others_come_and_go(struct kunit *test)
 	unsigned long nr = 0, bad = 0;
 	struct task_struct *t;
 
-	t = other_cpu(test, churn_thread, &ch);
+	t = test_arena_other_cpu(test, churn_thread, &ch);
 	while (!smp_load_acquire(&ch.done)) {
 		if (nr < SZ_4G / PAGE_SIZE)
 			bad += touch(start + nr++ * PAGE_SIZE) != TOUCHED;
@@ -795,7 +739,7 @@ static void addr_exit(struct kunit *test)
 	if (ctx->prog)
 		test_arena_prog_free(ctx->prog);
 	bpf_arena_cache_destroy(ctx->user);
-	destroy_arena(test, ctx->arena);
+	test_arena_release(test, ctx->arena);
 	set_cpus_allowed_ptr(current, ctx->cpus);
 	free_cpumask_var(ctx->cpus);
 }

@@ -604,7 +604,7 @@ static void rcu_frees_do_not_overtake(struct kunit *test)
 
 		KUNIT_ASSERT_TRUE(test, bpf_arena_cache_alloc_bulk(c, GFP_KERNEL, 2, p));
 		synchronize_rcu();
-		t = other_cpu(test, hold_rcu_until, &h);
+		t = test_arena_other_cpu(test, hold_rcu_until, &h);
 		while (!smp_load_acquire(&h.in))
 			cond_resched();
 		bpf_arena_cache_free_rcu(c, p[0]);

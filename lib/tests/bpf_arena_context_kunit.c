@@ -775,7 +775,7 @@ static void nmis_and_irqs_at_a_high_rate(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, bpf_arena_prepare_alloc(arena, 1, U64_MAX), 0);
 	start_on_top(test, arena, c);
-	t = other_cpu(test, below_thread, &there);
+	t = test_arena_other_cpu(test, below_thread, &there);
 	has_nmi = nmi_start(test, nmi_on_top);
 	WRITE_ONCE(top.limit, 1);
 	on_each_cpu(start_ticker, NULL, 1);

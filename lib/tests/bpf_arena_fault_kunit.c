@@ -22,52 +22,30 @@ struct fault_ctx {
 	struct page *page[2];
 };
 
-static int get_pte_cb(pte_t *pte, unsigned long addr, void *data)
-{
-	*(pte_t **)data = pte;
-	return 0;
-}
-
-static pte_t *arena_pte(struct kunit *test, void *kaddr)
-{
-	pte_t *pte = NULL;
-
-	KUNIT_ASSERT_EQ(test, 0, apply_to_page_range(&init_mm, (unsigned long)kaddr, PAGE_SIZE,
-						     get_pte_cb, &pte));
-	KUNIT_ASSERT_NOT_NULL(test, pte);
-	return pte;
-}
-
-static void clear_test_pte(pte_t *pte, void *kaddr)
-{
-	ptep_get_and_clear(&init_mm, (unsigned long)kaddr, pte);
-	flush_tlb_kernel_range((unsigned long)kaddr, (unsigned long)kaddr + PAGE_SIZE);
-}
-
 static void try_set_installs_into_none(struct kunit *test)
 {
 	struct fault_ctx *ctx = test->priv;
 	u64 *kaddr = test_arena_kaddr(ctx->arena, TEST_USER_START);
-	pte_t *pte = arena_pte(test, kaddr);
+	pte_t *pte = test_arena_pte(test, kaddr);
 
 	KUNIT_ASSERT_TRUE(test, pte_none(ptep_get(pte)));
 	KUNIT_ASSERT_TRUE(test, ptep_try_set(pte, mk_pte(ctx->page[0], PAGE_KERNEL)));
 	KUNIT_EXPECT_PTR_EQ(test, pte_page(ptep_get(pte)), ctx->page[0]);
 	WRITE_ONCE(*kaddr, 0x1234);
 	KUNIT_EXPECT_EQ(test, *(u64 *)page_address(ctx->page[0]), 0x1234);
-	clear_test_pte(pte, kaddr);
+	test_arena_clear_pte(pte, kaddr);
 }
 
 static void try_set_refuses_populated(struct kunit *test)
 {
 	struct fault_ctx *ctx = test->priv;
 	void *kaddr = test_arena_kaddr(ctx->arena, TEST_USER_START);
-	pte_t *pte = arena_pte(test, kaddr);
+	pte_t *pte = test_arena_pte(test, kaddr);
 
 	KUNIT_ASSERT_TRUE(test, ptep_try_set(pte, mk_pte(ctx->page[0], PAGE_KERNEL)));
 	KUNIT_EXPECT_FALSE(test, ptep_try_set(pte, mk_pte(ctx->page[1], PAGE_KERNEL)));
 	KUNIT_EXPECT_PTR_EQ(test, pte_page(ptep_get(pte)), ctx->page[0]);
-	clear_test_pte(pte, kaddr);
+	test_arena_clear_pte(pte, kaddr);
 }
 
 /* The store must be visible to the next access although the section is lazy */
@@ -91,7 +69,7 @@ static void try_set_in_lazy_mmu_section(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, apply_to_page_range(&init_mm, (unsigned long)kaddr, PAGE_SIZE,
 						     try_set_lazy_cb, test));
 	KUNIT_EXPECT_EQ(test, *(u64 *)page_address(ctx->page[0]), 0x5678);
-	clear_test_pte(arena_pte(test, kaddr), kaddr);
+	test_arena_clear_pte(test_arena_pte(test, kaddr), kaddr);
 }
 
 struct race {
@@ -119,20 +97,11 @@ static void try_set_race_has_one_winner(struct kunit *test)
 {
 	struct fault_ctx *ctx = test->priv;
 	void *kaddr = test_arena_kaddr(ctx->arena, TEST_USER_START);
-	struct race r = { .pte = arena_pte(test, kaddr), .page = ctx->page[1] };
+	struct race r = { .pte = test_arena_pte(test, kaddr), .page = ctx->page[1] };
 	unsigned int wins = 0, empty = 0;
 	struct task_struct *t;
 
-	if (num_online_cpus() < 2)
-		kunit_skip(test, "needs two CPUs");
-
-	t = kthread_create(race_thread, &r, "ptep-race");
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, t);
-	get_task_struct(t);
-	set_cpus_allowed_ptr(current, cpumask_of(cpumask_nth(0, cpu_online_mask)));
-	kthread_bind(t, cpumask_nth(1, cpu_online_mask));
-	wake_up_process(t);
-
+	t = test_arena_other_cpu(test, race_thread, &r);
 	for (int i = 1; i <= RACE_ROUNDS; i++) {
 		smp_store_release(&r.go, i);
 		/* The other one has some way to go: give it a head start, or none */
@@ -146,7 +115,7 @@ static void try_set_race_has_one_winner(struct kunit *test)
 	}
 	kthread_stop_put(t);
 	set_cpus_allowed_ptr(current, cpu_possible_mask);
-	clear_test_pte(r.pte, kaddr);
+	test_arena_clear_pte(r.pte, kaddr);
 
 	KUNIT_EXPECT_EQ(test, empty, 0);
 	KUNIT_EXPECT_EQ(test, wins + r.wins, RACE_ROUNDS);
@@ -162,25 +131,13 @@ static noinline u64 ask_handler(u64 addr, u64 u2, u64 u3, u64 u4, u64 u5)
 	return bpf_arena_handle_page_fault(addr, true, _THIS_IP_);
 }
 
-static void needs_stack_walk(struct kunit *test)
-{
-	if (IS_ENABLED(CONFIG_X86_64) && !IS_ENABLED(CONFIG_UNWINDER_ORC))
-		kunit_skip(test, "no program is found on the stack without ORC");
-}
-
 static u32 run_at(struct kunit *test, u64 (*fn)(u64, u64, u64, u64, u64), void *addr)
 {
 	struct fault_ctx *ctx = test->priv;
-	u32 ret;
 
-	needs_stack_walk(test);
+	test_arena_needs_stack_walk(test);
 	ctx->prog = test_arena_prog(test, ctx->arena, fn, (u64)(long)addr);
-	rcu_read_lock();
-	migrate_disable();
-	ret = bpf_prog_run(ctx->prog, NULL);
-	migrate_enable();
-	rcu_read_unlock();
-	return ret;
+	return test_arena_prog_run(ctx->prog);
 }
 
 static struct page *mapped_page(struct bpf_arena *arena, void *kaddr)
@@ -272,9 +229,6 @@ static void allocation_replaces_scratch(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ctx->arena->nr_pages, 1);
 }
 
-/* The kfunc; only BTF knows it */
-void bpf_arena_free_pages(void *p__map, void *ptr__ign, u32 page_cnt);
-
 static void scratch_is_cleared_not_freed(struct kunit *test)
 {
 	struct fault_ctx *ctx = test->priv;
@@ -314,13 +268,13 @@ static void page_that_came_in_between_is_no_violation(struct kunit *test)
 {
 	struct fault_ctx *ctx = test->priv;
 	u64 *kaddr = test_arena_kaddr(ctx->arena, TEST_USER_START);
-	pte_t *pte = arena_pte(test, kaddr);
+	pte_t *pte = test_arena_pte(test, kaddr);
 
-	needs_stack_walk(test);
+	test_arena_needs_stack_walk(test);
 	KUNIT_ASSERT_TRUE(test, ptep_try_set(pte, mk_pte(ctx->page[0], PAGE_KERNEL)));
 	KUNIT_EXPECT_EQ(test, run_at(test, ask_handler, kaddr), 1);
 	KUNIT_EXPECT_EQ(test, test_arena_prog_reports(ctx->prog), 0);
-	clear_test_pte(pte, kaddr);
+	test_arena_clear_pte(pte, kaddr);
 }
 
 /* The other CPU is a violator as well: each program gets a report of its own */
@@ -328,7 +282,7 @@ static void scratch_that_came_in_between_is_one(struct kunit *test)
 {
 	struct fault_ctx *ctx = test->priv;
 	void *kaddr = test_arena_kaddr(ctx->arena, TEST_USER_START);
-	pte_t *pte = arena_pte(test, kaddr);
+	pte_t *pte = test_arena_pte(test, kaddr);
 
 	KUNIT_ASSERT_TRUE(test, ptep_try_set(pte, mk_pte(ctx->arena->scratch_page, PAGE_KERNEL)));
 	KUNIT_EXPECT_EQ(test, run_at(test, ask_handler, kaddr), 1);
@@ -413,8 +367,7 @@ static void fault_exit(struct kunit *test)
 	for (int i = 0; i < 2; i++)
 		if (ctx->page[i])
 			__free_page(ctx->page[i]);
-	test_arena_put_by_others(test, ctx->arena);
-	test_arena_destroy(ctx->arena);
+	test_arena_release(test, ctx->arena);
 }
 
 static struct kunit_case fault_cases[] = {

@@ -10,21 +10,14 @@
 #ifndef LIB_TESTS_BPF_ARENA_HOSTILE_H
 #define LIB_TESTS_BPF_ARENA_HOSTILE_H
 
-#include <linux/bpf_arena_slab.h>
 #include <linux/irq_work.h>
-#include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/vmalloc.h>
-#include "../../kernel/bpf/arena.h"
-#include "bpf_arena_kunit.h"
-#include "../../mm/slab.h"
+#include "bpf_arena_slab_kunit.h"
 
 #define TEST_PAGES	256
 #define MAX_ARENAS	8
 #define MAX_CACHES	4
-
-/* The kfunc; only BTF knows it */
-void bpf_arena_free_pages(void *p__map, void *ptr__ign, u32 page_cnt);
 
 struct hostile_ctx {
 	struct bpf_arena *arena[MAX_ARENAS];
@@ -87,33 +80,6 @@ static inline u32 offset_of(struct bpf_arena *arena, const void *kaddr)
 {
 	return (unsigned long)kaddr - bpf_arena_get_kern_vm_start(arena) -
 	       (u32)arena->user_vm_start;
-}
-
-static inline long counter(struct bpf_arena *arena, enum arena_counter nr)
-{
-	return arena->slabs ? atomic_long_read(&arena->slabs->counters[nr]) : 0;
-}
-
-static inline u64 frees_of(struct bpf_arena_cache *c)
-{
-	u64 frees = 0;
-	int cpu;
-
-	for_each_possible_cpu(cpu)
-		frees += per_cpu_ptr(c->stats, cpu)->frees;
-	return frees;
-}
-
-static inline bool is_filled(const void *p, int c, size_t size)
-{
-	return !memchr_inv(p, c, size);
-}
-
-static inline struct arena_slab *slab_at(struct bpf_arena *arena, u32 pgoff)
-{
-	unsigned long slot = arena_slot(arena, pgoff);
-
-	return arena_slot_is_slab(slot) ? (struct arena_slab *)slot : NULL;
 }
 
 /* ---- the books ---- */
@@ -196,7 +162,7 @@ static inline unsigned int check_books(struct kunit *test, struct bpf_arena *are
 	for (u32 pgoff = 0; arena->slabs && pgoff < arena->slabs->slots->nr_pages; pgoff++) {
 		unsigned long slot = arena_slot(arena, pgoff), kind = slot & ARENA_SLOT_KIND;
 		struct arena_slab *as = slab_at(arena, pgoff);
-		unsigned int live = 0;
+		unsigned int live;
 
 		if (!arena_slot_ptr(arena->slabs->slots, pgoff)) {
 			pgoff |= ARENA_LEAF_SLOTS - 1;
@@ -205,8 +171,7 @@ static inline unsigned int check_books(struct kunit *test, struct bpf_arena *are
 		pages += kind == ARENA_SLOT_LARGE || kind == ARENA_SLOT_LARGE_TAIL || as;
 		if (!as)
 			continue;
-		for (unsigned int i = 0; i < as->objects; i++)
-			live += as->state[i] == ARENA_OBJ_LIVE;
+		live = slab_objects_that_are(as, ARENA_OBJ_LIVE);
 		all += live;
 		empty += !live;
 		wrong_inuse += as->slab->inuse != live || as->slab->objects != as->objects;
@@ -241,21 +206,6 @@ static inline void give(struct bpf_arena_cache *c, void *p, unsigned int i)
 		i & 1 ? bpf_arena_cache_free_nolock(c, p) : bpf_arena_cache_free(c, p);
 }
 
-static inline struct task_struct *other_cpu(struct kunit *test, int (*fn)(void *), void *data)
-{
-	struct task_struct *t;
-
-	if (num_online_cpus() < 2)
-		kunit_skip(test, "needs two CPUs");
-	t = kthread_create(fn, data, "arena-hostile");
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, t);
-	get_task_struct(t);
-	set_cpus_allowed_ptr(current, cpumask_of(cpumask_nth(0, cpu_online_mask)));
-	kthread_bind(t, cpumask_nth(1, cpu_online_mask));
-	wake_up_process(t);
-	return t;
-}
-
 static inline int hostile_init(struct kunit *test)
 {
 	struct hostile_ctx *ctx = kunit_kzalloc(test, sizeof(*ctx), GFP_KERNEL);
@@ -274,18 +224,6 @@ static inline int hostile_init(struct kunit *test)
 	return 0;
 }
 
-static inline bool cache_exists(const char *prefix)
-{
-	struct kmem_cache *s;
-	bool found = false;
-
-	mutex_lock(&slab_mutex);
-	list_for_each_entry(s, &slab_caches, list)
-		found |= str_has_prefix(s->name, prefix) != 0;
-	mutex_unlock(&slab_mutex);
-	return found;
-}
-
 static inline void hostile_exit(struct kunit *test)
 {
 	struct hostile_ctx *ctx = test->priv;
@@ -294,17 +232,11 @@ static inline void hostile_exit(struct kunit *test)
 		return;
 	for (int i = 0; i < MAX_CACHES; i++)
 		bpf_arena_cache_destroy(ctx->cache[i]);
-	for (int i = 0; i < MAX_ARENAS; i++) {
-		struct bpf_arena *arena = ctx->arena[i];
-
-		if (!arena)
-			continue;
-		test_arena_put_by_others(test, arena);
-		test_arena_destroy(arena);
-	}
+	for (int i = 0; i < MAX_ARENAS; i++)
+		if (ctx->arena[i])
+			test_arena_release(test, ctx->arena[i]);
 	test_arena_prog_free(ctx->prog);
-	KUNIT_EXPECT_FALSE(test, cache_exists("kunit:"));
-	KUNIT_EXPECT_FALSE(test, cache_exists("arena:"));
+	expect_no_caches(test);
 }
 
 #endif

@@ -317,19 +317,13 @@ static void pages_have_nothing_of_the_kernels(struct kunit *test)
 {
 	struct bpf_arena *arena = arena_of(test, TEST_PAGES, TEST_USER_START);
 	struct bpf_arena_cache *a = cache_of(test, arena, 24), *b = cache_of(test, arena, 136);
-	void **p = kunit_kcalloc(test, 1000, sizeof(*p), GFP_KERNEL), *dirty[64], *large;
+	void **p = kunit_kcalloc(test, 1000, sizeof(*p), GFP_KERNEL), *large;
 
 	if (IS_ENABLED(CONFIG_INIT_ON_FREE_DEFAULT_ON))
 		kunit_skip(test, "init_on_free clears objects");
 	KUNIT_ASSERT_NOT_NULL(test, p);
 	KUNIT_ASSERT_EQ(test, bpf_arena_prepare_alloc(arena, 1, PAGE_SIZE), 0);
-	for (int i = 0; i < ARRAY_SIZE(dirty); i++) {
-		dirty[i] = (void *)__get_free_page(GFP_KERNEL);
-		if (dirty[i])
-			memset(dirty[i], 0xff, PAGE_SIZE);
-	}
-	for (int i = 0; i < ARRAY_SIZE(dirty); i++)
-		free_page((unsigned long)dirty[i]);
+	dirty_free_pages();
 
 	for (int i = 0; i < 1000; i++) {
 		p[i] = i & 1 ? bpf_arena_cache_alloc(i & 2 ? a : b, GFP_KERNEL) :
@@ -647,7 +641,7 @@ static void large_race_has_one_winner(struct kunit *test)
 	struct task_struct *t;
 
 	KUNIT_ASSERT_EQ(test, bpf_arena_prepare_alloc(arena, 2 * PAGE_SIZE, 5 * PAGE_SIZE), 0);
-	t = other_cpu(test, large_thread, &a);
+	t = test_arena_other_cpu(test, large_thread, &a);
 	for (int i = 1; i <= a.rounds; i++) {
 		a.p = NULL;
 		/* The worker gives back what was freed, a little later */
@@ -978,7 +972,7 @@ static void refills_race_with_frees(struct kunit *test)
 	s->arena = arena;
 	s->c = cache_of(test, arena, 16);
 	ch->s = s;
-	t = other_cpu(test, churn_thread, ch);
+	t = test_arena_other_cpu(test, churn_thread, ch);
 	prandom_seed_state(&rnd, 3);
 	for (int i = 0; i < 40000; i++) {
 		unsigned int at = prandom_u32_state(&rnd) % ARRAY_SIZE(ch->slot);

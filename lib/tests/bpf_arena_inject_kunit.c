@@ -14,7 +14,6 @@
  */
 #include <kunit/static_stub.h>
 #include <linux/bitmap.h>
-#include <linux/bpf_arena_slab.h>
 #include <linux/error-injection.h>
 #include <linux/irq_work.h>
 #include <linux/kprobes.h>
@@ -25,9 +24,7 @@
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 #include <linux/vmstat.h>
-#include "../../kernel/bpf/arena.h"
-#include "bpf_arena_kunit.h"
-#include "../../mm/slab.h"
+#include "bpf_arena_slab_kunit.h"
 
 #define TEST_PAGES	64
 #define MIDDLE		20
@@ -35,7 +32,6 @@
 #define NTH_ALL		0
 
 /* The kfuncs; only BTF knows them */
-void bpf_arena_free_pages(void *p__map, void *ptr__ign, u32 page_cnt);
 void *bpf_arena_alloc(void *p__map, u32 size, struct bpf_prog_aux *aux);
 void bpf_arena_free(void *p__map, void *ptr__ign, struct bpf_prog_aux *aux);
 int bpf_arena_reserve_pages(void *p__map, void *ptr__ign, u32 page_cnt);
@@ -64,11 +60,6 @@ struct inject_ctx {
 	bool ended, ended_early;
 	u64 left;
 };
-
-static u64 do_nothing(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5)
-{
-	return 0;
-}
 
 static void *uaddr_of(u32 pgoff)
 {
@@ -205,11 +196,6 @@ static void disarm(struct injection *inj)
 
 /* ---- an arena, and whether it is whole ---- */
 
-static long counter(struct bpf_arena *arena, enum arena_counter nr)
-{
-	return arena->slabs ? atomic_long_read(&arena->slabs->counters[nr]) : 0;
-}
-
 static void flush_once(struct bpf_arena *arena)
 {
 	irq_work_sync(&arena->free_irq);
@@ -282,22 +268,9 @@ static void drop_arena(struct kunit *test, struct inject_ctx *ctx)
 		return;
 	bpf_arena_cache_destroy(ctx->c);
 	ctx->c = NULL;
-	test_arena_put_by_others(test, ctx->arena);
-	test_arena_destroy(ctx->arena);
+	test_arena_release(test, ctx->arena);
 	test_arena_prog_free(ctx->prog);
 	ctx->arena = NULL;
-}
-
-static bool cache_exists(const char *prefix)
-{
-	struct kmem_cache *s;
-	bool found = false;
-
-	mutex_lock(&slab_mutex);
-	list_for_each_entry(s, &slab_caches, list)
-		found |= str_has_prefix(s->name, prefix) != 0;
-	mutex_unlock(&slab_mutex);
-	return found;
 }
 
 /* ---- paths in ---- */
@@ -564,8 +537,7 @@ static void failing_path_unwinds(struct kunit *test)
 	}
 	map_arena(test, ctx, false);
 	drop_arena(test, ctx);
-	KUNIT_EXPECT_FALSE(test, cache_exists("kunit:"));
-	KUNIT_EXPECT_FALSE(test, cache_exists("arena:"));
+	expect_no_caches(test);
 }
 
 /*
@@ -790,20 +762,11 @@ static void place_of_a_page_comes_back(struct kunit *test)
 	}
 }
 
-static int set_scratch_cb(pte_t *pte, unsigned long addr, void *data)
-{
-	struct bpf_arena *arena = data;
-
-	return ptep_try_set(pte, mk_pte(arena->scratch_page, PAGE_KERNEL)) ? 0 : -EEXIST;
-}
-
 static void set_scratch(struct kunit *test, struct bpf_arena *arena, u32 pgoff)
 {
 	unsigned long kaddr = (unsigned long)test_arena_kaddr(arena, (u64)(long)uaddr_of(pgoff));
-	int err = apply_to_page_range(&init_mm, kaddr, PAGE_SIZE, set_scratch_cb, arena);
 
-	KUNIT_ASSERT_EQ(test, err, 0);
-	WRITE_ONCE(arena->scratched, true);
+	KUNIT_ASSERT_TRUE(test, arena_map_scratch(arena, kaddr));
 }
 
 /*

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the suites of bpf_arena_*_kunit.c share: an arena without a file. Nothing of
- * kernel/bpf/arena.h is used here, so that bpf_arena_page also builds on a kernel
- * that has no such file.
+ * What the suites of bpf_arena_*_kunit.c share: an arena without a file, its PTEs, its
+ * programs, and another CPU. Nothing of kernel/bpf/arena.h is used here, so that
+ * bpf_arena_page also builds on a kernel that has no such file.
  */
 #ifndef LIB_TESTS_BPF_ARENA_KUNIT_H
 #define LIB_TESTS_BPF_ARENA_KUNIT_H
@@ -16,12 +16,20 @@
 #include <linux/file.h>
 #include <linux/filter.h>
 #include <linux/fs.h>
+#include <linux/kprobes.h>
+#include <linux/kthread.h>
+#include <linux/mm.h>
 #include <linux/mman.h>
+#include <linux/pgtable.h>
+#include <asm/tlbflush.h>
 
 /* Page aligned; the range must not cross 4 GiB. Low half not 0, as mmap() picks it */
 #define TEST_USER_START		0x10026200000ull
 
 extern const struct bpf_map_ops arena_map_ops;
+
+/* The kfunc; only BTF knows it */
+void bpf_arena_free_pages(void *p__map, void *ptr__ign, u32 page_cnt);
 
 /* The map is the first member of struct bpf_arena */
 static inline struct bpf_map *test_arena_map(struct bpf_arena *arena)
@@ -72,6 +80,13 @@ static inline void test_arena_destroy(struct bpf_arena *arena)
 	migrate_enable();
 }
 
+/* map_free() when every other reference is gone */
+static inline void test_arena_release(struct kunit *test, struct bpf_arena *arena)
+{
+	test_arena_put_by_others(test, arena);
+	test_arena_destroy(arena);
+}
+
 static inline void *test_arena_kaddr(struct bpf_arena *arena, u64 uaddr)
 {
 	return (void *)bpf_arena_get_kern_vm_start(arena) + (u32)uaddr;
@@ -111,6 +126,67 @@ static inline unsigned long test_arena_mmap(struct kunit *test, struct bpf_arena
 {
 	return test_arena_mmap_pages(test, arena, test_arena_map(arena)->max_entries);
 }
+
+/* ---- PTEs ---- */
+
+static inline int test_arena_pte_cb(pte_t *pte, unsigned long addr, void *data)
+{
+	*(pte_t **)data = pte;
+	return 0;
+}
+
+/* The kernel's, at an address of an arena's page */
+static inline pte_t *test_arena_pte(struct kunit *test, void *kaddr)
+{
+	pte_t *pte = NULL;
+
+	KUNIT_ASSERT_EQ(test, 0, apply_to_page_range(&init_mm, (unsigned long)kaddr, PAGE_SIZE,
+						     test_arena_pte_cb, &pte));
+	KUNIT_ASSERT_NOT_NULL(test, pte);
+	return pte;
+}
+
+static inline void test_arena_clear_pte(pte_t *pte, void *kaddr)
+{
+	ptep_get_and_clear(&init_mm, (unsigned long)kaddr, pte);
+	flush_tlb_kernel_range((unsigned long)kaddr, (unsigned long)kaddr + PAGE_SIZE);
+}
+
+/*
+ * Two CPUs meet at an address: one faults, the other maps a page there. A probe in
+ * the first step of fault handling does what the other CPU does, so that the two
+ * meet for certain: the page comes after the fault and before anybody looks.
+ */
+struct test_arena_race {
+	struct kprobe kp;
+	struct task_struct *task;
+	pte_t *pte;
+	struct page *page;
+	unsigned int installed;
+};
+
+static inline int test_arena_race_probe(struct kprobe *kp, struct pt_regs *regs)
+{
+	struct test_arena_race *r = container_of(kp, struct test_arena_race, kp);
+
+	if (current == READ_ONCE(r->task))
+		r->installed += ptep_try_set(r->pte, mk_pte(r->page, PAGE_KERNEL));
+	return 0;
+}
+
+/* It begins when the caller sets @r->task; unregister_kprobe() ends it */
+static inline void test_arena_race_init(struct kunit *test, struct test_arena_race *r,
+					void *kaddr, struct page *page)
+{
+	*r = (struct test_arena_race) {
+		.kp = { .symbol_name = "fixup_exception", .pre_handler = test_arena_race_probe },
+		.pte = test_arena_pte(test, kaddr),
+		.page = page,
+	};
+	KUNIT_ASSERT_EQ(test, register_kprobe(&r->kp), 0);
+}
+
+/* ---- programs ---- */
 
 static noinline u64 __test_arena_touch(u64 addr)
 {
@@ -162,6 +238,16 @@ static inline struct bpf_prog *test_arena_prog(struct kunit *test, struct bpf_ar
 	return prog;
 }
 
+static inline u32 test_arena_prog_run(struct bpf_prog *prog)
+{
+	u32 ret;
+
+	rcu_read_lock();
+	ret = bpf_prog_run_pin_on_cpu(prog, NULL);
+	rcu_read_unlock();
+	return ret;
+}
+
 static inline void test_arena_prog_free(struct bpf_prog *prog)
 {
 	bpf_prog_kallsyms_del_all(prog);
@@ -178,6 +264,32 @@ static inline unsigned int test_arena_prog_reports(struct bpf_prog *prog)
 	for (; n; n = n->next)
 		nr++;
 	return nr;
+}
+
+/* Skips a test in which a program on the stack has to be found */
+static inline void test_arena_needs_stack_walk(struct kunit *test)
+{
+	if (IS_ENABLED(CONFIG_X86_64) && !IS_ENABLED(CONFIG_UNWINDER_ORC))
+		kunit_skip(test, "no program is found on the stack without ORC");
+}
+
+/* ---- another CPU ---- */
+
+/* The caller stays on the first CPU, and ends the thread by kthread_stop_put() */
+static inline struct task_struct *test_arena_other_cpu(struct kunit *test, int (*fn)(void *),
+						       void *data)
+{
+	struct task_struct *t;
+
+	if (num_online_cpus() < 2)
+		kunit_skip(test, "needs two CPUs");
+	t = kthread_create(fn, data, "arena-kunit");
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, t);
+	get_task_struct(t);
+	set_cpus_allowed_ptr(current, cpumask_of(cpumask_nth(0, cpu_online_mask)));
+	kthread_bind(t, cpumask_nth(1, cpu_online_mask));
+	wake_up_process(t);
+	return t;
 }
 
 #endif

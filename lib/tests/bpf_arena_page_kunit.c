@@ -26,10 +26,7 @@
 #define TEST_PAGES	16
 #define TEST_PATTERN	0x600d600d600d600dull
 /* Nobody waits longer for the other side; what comes later is a failure */
-#define TEST_WAIT_NS	(5ull * NSEC_PER_SEC)
-
-/* The kfunc; only BTF knows it */
-void bpf_arena_free_pages(void *p__map, void *ptr__ign, u32 page_cnt);
+#define TEST_WAIT_NS	(15ull * NSEC_PER_SEC)
 
 struct page_ctx {
 	struct bpf_arena *arena;
@@ -153,7 +150,7 @@ static void run_window(struct kunit *test, void (*free)(void *map, void *uaddr, 
 	WRITE_ONCE(window.armed, 1);
 	free(ctx->map, p, 1);
 	/* It may be a worker of this CPU that frees */
-	for (int i = 0; i < 200 && !smp_load_acquire(&window.closed); i++)
+	for (int i = 0; i < 2000 && !smp_load_acquire(&window.closed); i++)
 		msleep(10);
 	/* what follows the window has to be over as well: the flush, the page */
 	msleep(50);
@@ -185,17 +182,11 @@ static void deferred_free_flushes_before_reuse(struct kunit *test)
 static u32 touch_from_prog(struct kunit *test, void *kaddr)
 {
 	struct page_ctx *ctx = test->priv;
-	u32 ret;
 
 	if (ctx->prog)
 		test_arena_prog_free(ctx->prog);
 	ctx->prog = test_arena_prog(test, ctx->arena, test_arena_touch, (u64)(long)kaddr);
-	rcu_read_lock();
-	migrate_disable();
-	ret = bpf_prog_run(ctx->prog, NULL);
-	migrate_enable();
-	rcu_read_unlock();
-	return ret;
+	return test_arena_prog_run(ctx->prog);
 }
 
 /* The CPU that has the scratch page in its TLB sees the page that comes after it */
@@ -207,8 +198,7 @@ static void scratch_is_flushed_before_reuse(struct kunit *test)
 	struct page *page;
 	void *p;
 
-	if (IS_ENABLED(CONFIG_X86_64) && !IS_ENABLED(CONFIG_UNWINDER_ORC))
-		kunit_skip(test, "no program is found on the stack without ORC");
+	test_arena_needs_stack_walk(test);
 	KUNIT_ASSERT_EQ(test, touch_from_prog(test, kaddr), 0x5c5c);
 	p = bpf_arena_alloc_pages_sleepable(ctx->map, (void *)uaddr, 1, NUMA_NO_NODE, 0);
 	KUNIT_ASSERT_PTR_EQ(test, p, (void *)uaddr);
@@ -222,73 +212,47 @@ static void scratch_is_flushed_before_reuse(struct kunit *test)
 
 /* ---- a fault that is over before it is handled ---- */
 
-/*
- * Two CPUs meet at an address: one faults, the other maps a page there. A probe in
- * the first step of fault handling does what the other CPU does, so that the two
- * meet for certain: the page comes after the fault and before anybody looks.
- */
-static struct between {
-	struct task_struct *task;
-	pte_t *pte;
-	struct page *page;
-	unsigned int installed;
-	unsigned int warned;
-} between;
+static unsigned int spurious;
 
-static int between_probe(struct kprobe *kp, struct pt_regs *regs)
-{
-	if (current == READ_ONCE(between.task))
-		between.installed += ptep_try_set(between.pte, mk_pte(between.page, PAGE_KERNEL));
-	return 0;
-}
-
-static void between_console(void *data, const char *text, size_t len)
+static void spurious_console(void *data, const char *text, size_t len)
 {
 	if (strnstr(text, "spurious", len))
-		between.warned++;
+		spurious++;
 }
 
-static int between_pte_cb(pte_t *pte, unsigned long addr, void *data)
-{
-	between.pte = pte;
-	return 0;
-}
-
+/* What the other CPU does: see struct test_arena_race */
 static void page_that_came_in_between_is_no_fault(struct kunit *test)
 {
-	struct kprobe kp = { .symbol_name = "fixup_exception", .pre_handler = between_probe };
 	struct page_ctx *ctx = test->priv;
 	u64 *kaddr = test_arena_kaddr(ctx->arena, TEST_USER_START + 3 * PAGE_SIZE);
+	struct test_arena_race r;
+	struct page *page;
 	u32 ret;
 
-	if (IS_ENABLED(CONFIG_X86_64) && !IS_ENABLED(CONFIG_UNWINDER_ORC))
-		kunit_skip(test, "no program is found on the stack without ORC");
+	test_arena_needs_stack_walk(test);
 
-	memset(&between, 0, sizeof(between));
-	between.page = alloc_page(GFP_KERNEL | __GFP_ZERO);
-	KUNIT_ASSERT_NOT_NULL(test, between.page);
-	KUNIT_EXPECT_EQ(test, apply_to_page_range(&init_mm, (unsigned long)kaddr, PAGE_SIZE,
-						  between_pte_cb, NULL), 0);
-	KUNIT_EXPECT_EQ(test, register_kprobe(&kp), 0);
-	KUNIT_EXPECT_EQ(test, register_trace_console(between_console, NULL), 0);
-	WRITE_ONCE(between.task, current);
+	spurious = 0;
+	page = alloc_page(GFP_KERNEL | __GFP_ZERO);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	test_arena_race_init(test, &r, kaddr, page);
+	KUNIT_EXPECT_EQ(test, register_trace_console(spurious_console, NULL), 0);
+	WRITE_ONCE(r.task, current);
 	ret = touch_from_prog(test, kaddr);
-	WRITE_ONCE(between.task, NULL);
-	unregister_trace_console(between_console, NULL);
+	WRITE_ONCE(r.task, NULL);
+	unregister_trace_console(spurious_console, NULL);
 	tracepoint_synchronize_unregister();
-	unregister_kprobe(&kp);
+	unregister_kprobe(&r.kp);
 
 	/* else they did not meet, and the test says nothing */
-	KUNIT_EXPECT_EQ(test, between.installed, 1);
+	KUNIT_EXPECT_EQ(test, r.installed, 1);
 	KUNIT_EXPECT_EQ(test, ret, 0x5c5c);
-	KUNIT_EXPECT_EQ(test, *(u64 *)page_address(between.page), 0x5c5c);
+	KUNIT_EXPECT_EQ(test, *(u64 *)page_address(page), 0x5c5c);
 	/* Nobody did wrong: no warning, and no report to the program */
-	KUNIT_EXPECT_EQ(test, between.warned, 0);
+	KUNIT_EXPECT_EQ(test, spurious, 0);
 	KUNIT_EXPECT_EQ(test, test_arena_prog_reports(ctx->prog), 0);
 
-	ptep_get_and_clear(&init_mm, (unsigned long)kaddr, between.pte);
-	flush_tlb_kernel_range((unsigned long)kaddr, (unsigned long)kaddr + PAGE_SIZE);
-	__free_page(between.page);
+	test_arena_clear_pte(r.pte, kaddr);
+	__free_page(page);
 }
 
 /* ---- the owner's memcg outlives the map ---- */
@@ -451,10 +415,8 @@ static void page_exit(struct kunit *test)
 		return;
 	if (ctx->prog)
 		test_arena_prog_free(ctx->prog);
-	if (ctx->arena) {
-		test_arena_put_by_others(test, ctx->arena);
-		test_arena_destroy(ctx->arena);
-	}
+	if (ctx->arena)
+		test_arena_release(test, ctx->arena);
 	set_cpus_allowed_ptr(current, ctx->cpus);
 	free_cpumask_var(ctx->cpus);
 }

@@ -6,7 +6,6 @@
  *	kunit.filter_glob=bpf_arena_slab
  */
 #include <kunit/static_stub.h>
-#include <linux/bpf_arena_slab.h>
 #include <linux/fault-inject.h>
 #include <linux/irq_work.h>
 #include <linux/kthread.h>
@@ -14,9 +13,7 @@
 #include <linux/prandom.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
-#include "../../kernel/bpf/arena.h"
-#include "bpf_arena_kunit.h"
-#include "../../mm/slab.h"
+#include "bpf_arena_slab_kunit.h"
 
 #define TEST_PAGES	256
 #define MAX_CACHES	4
@@ -26,11 +23,6 @@ struct slab_ctx {
 	struct bpf_prog *prog;
 	struct bpf_arena_cache *cache[MAX_CACHES];
 };
-
-static u64 do_nothing(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5)
-{
-	return 0;
-}
 
 static struct slab_ctx *ctx_of(struct kunit *test)
 {
@@ -57,11 +49,9 @@ static void *obj_kaddr(struct kunit *test, void *uaddr)
 	return test_arena_kaddr(ctx_of(test)->arena, (u64)(long)uaddr);
 }
 
-static long counter(struct kunit *test, enum arena_counter nr)
+static long counted(struct kunit *test, enum arena_counter nr)
 {
-	struct arena_slabs *sl = ctx_of(test)->arena->slabs;
-
-	return sl ? atomic_long_read(&sl->counters[nr]) : 0;
+	return counter(ctx_of(test)->arena, nr);
 }
 
 static struct bpf_arena_cache *test_cache(struct kunit *test, unsigned int size, unsigned int align)
@@ -78,41 +68,15 @@ static struct bpf_arena_cache *test_cache(struct kunit *test, unsigned int size,
 	return c;
 }
 
-/* All deferred frees are done, all pages that were given up are gone */
 static void settle(struct kunit *test)
 {
-	struct slab_ctx *ctx = ctx_of(test);
-	struct arena_slabs *sl = ctx->arena->slabs;
-	struct bpf_arena_cache *c;
-
-	if (!sl)
-		return;
-	mutex_lock(&sl->lock);
-	list_for_each_entry(c, &sl->caches, list)
-		slab_arena_sync_deferred(c);
-	mutex_unlock(&sl->lock);
-	for (int i = 0; i < 2; i++) {
-		irq_work_sync(&sl->irq);
-		flush_work(&sl->work);
-	}
+	sync_slabs(ctx_of(test)->arena);
 }
 
-/* Objects that SLUB counts as taken and not in a sheaf, by the slabs' own counts */
+/* Not those in a sheaf */
 static unsigned int live_objects(struct kunit *test)
 {
-	struct bpf_arena *arena = ctx_of(test)->arena;
-	unsigned int live = 0;
-
-	for (u32 pgoff = 0; pgoff < TEST_PAGES; pgoff++) {
-		unsigned long slot = arena_slot(arena, pgoff);
-		struct arena_slab *as = (struct arena_slab *)slot;
-
-		if (!arena_slot_is_slab(slot))
-			continue;
-		for (unsigned int i = 0; i < as->objects; i++)
-			live += as->state[i] == ARENA_OBJ_LIVE;
-	}
-	return live;
+	return objects_that_are(ctx_of(test)->arena, ARENA_OBJ_LIVE);
 }
 
 /* Give everything back that can be given back, and look how many slabs are left */
@@ -127,12 +91,7 @@ static unsigned int slabs_left(struct kunit *test)
 		kmem_cache_shrink(c->s);
 	mutex_unlock(&sl->lock);
 	settle(test);
-	return counter(test, ARENA_SLABS_MAPPED) - counter(test, ARENA_SLABS_FREED);
-}
-
-static bool is_filled(const void *p, int c, size_t size)
-{
-	return !memchr_inv(p, c, size);
+	return counted(test, ARENA_SLABS_MAPPED) - counted(test, ARENA_SLABS_FREED);
 }
 
 /* ---- creation ---- */
@@ -368,16 +327,9 @@ static void free_objects_are_not_touched(struct kunit *test)
 static void fresh_slabs_are_zero(struct kunit *test)
 {
 	struct bpf_arena_cache *c = test_cache(test, 512, 0);
-	void *dirty[64], *p;
+	void *p;
 
-	for (int i = 0; i < ARRAY_SIZE(dirty); i++) {
-		dirty[i] = (void *)__get_free_page(GFP_KERNEL);
-		if (dirty[i])
-			memset(dirty[i], 0xff, PAGE_SIZE);
-	}
-	for (int i = 0; i < ARRAY_SIZE(dirty); i++)
-		free_page((unsigned long)dirty[i]);
-
+	dirty_free_pages();
 	for (int i = 0; i < 200; i++) {
 		p = i & 1 ? bpf_arena_cache_alloc(c, GFP_KERNEL) :
 			    bpf_arena_cache_alloc_nolock(c, 0);
@@ -451,9 +403,9 @@ static void scribbler_does_no_harm(struct kunit *test)
 	kthread_stop_put(t);
 
 	settle(test);
-	large = counter(test, ARENA_LARGE_ALLOCS) - counter(test, ARENA_LARGE_FREES);
+	large = counted(test, ARENA_LARGE_ALLOCS) - counted(test, ARENA_LARGE_FREES);
 	KUNIT_EXPECT_GT(test, live, 0);
-	KUNIT_EXPECT_GT(test, counter(test, ARENA_LARGE_ALLOCS), 0);
+	KUNIT_EXPECT_GT(test, counted(test, ARENA_LARGE_ALLOCS), 0);
 	KUNIT_EXPECT_EQ(test, live_objects(test) + large, live);
 	for (int i = 0; i < ARRAY_SIZE(p); i++) {
 		if (!p[i])
@@ -489,17 +441,17 @@ static void bad_frees_are_refused(struct kunit *test)
 	prog_free(test, (void *)PAGE_ALIGN_DOWN((long)p) + PAGE_SIZE / 96 * 96);
 	prog_free(test, large + PAGE_SIZE);
 	prog_free(test, large + 8);
-	KUNIT_EXPECT_EQ(test, counter(test, ARENA_FREE_INTERIOR), 5);
+	KUNIT_EXPECT_EQ(test, counted(test, ARENA_FREE_INTERIOR), 5);
 
 	prog_free(test, page);
 	prog_free(test, (void *)TEST_USER_START + (TEST_PAGES - 1) * PAGE_SIZE);
 	prog_free(test, (void *)TEST_USER_START - 8);
 	prog_free(test, (void *)0xffffffffull);
 	prog_free(test, (void *)TEST_USER_START + TEST_PAGES * PAGE_SIZE);
-	KUNIT_EXPECT_EQ(test, counter(test, ARENA_FREE_NO_OBJECT), 5);
+	KUNIT_EXPECT_EQ(test, counted(test, ARENA_FREE_NO_OBJECT), 5);
 
 	prog_free(test, (void *)(long)kernel_obj);
-	KUNIT_EXPECT_EQ(test, counter(test, ARENA_FREE_NOT_YOURS), 1);
+	KUNIT_EXPECT_EQ(test, counted(test, ARENA_FREE_NOT_YOURS), 1);
 	prog_free(test, NULL);
 
 	/* Each of them is still what it was */
@@ -510,23 +462,23 @@ static void bad_frees_are_refused(struct kunit *test)
 	/* and can be freed, once */
 	prog_free(test, p);
 	prog_free(test, p);
-	KUNIT_EXPECT_EQ(test, counter(test, ARENA_FREE_NOT_LIVE), 1);
+	KUNIT_EXPECT_EQ(test, counted(test, ARENA_FREE_NOT_LIVE), 1);
 	bpf_arena_cache_free(kernel, mine);
 	bpf_arena_cache_free(kernel, mine);
-	KUNIT_EXPECT_EQ(test, counter(test, ARENA_FREE_NOT_LIVE), 2);
+	KUNIT_EXPECT_EQ(test, counted(test, ARENA_FREE_NOT_LIVE), 2);
 	bpf_arena_cache_free(kernel, mine + 8);
-	KUNIT_EXPECT_EQ(test, counter(test, ARENA_FREE_INTERIOR), 6);
+	KUNIT_EXPECT_EQ(test, counted(test, ARENA_FREE_INTERIOR), 6);
 	/* a pointer of the program's, to an object of another cache */
 	bpf_arena_cache_free(kernel, obj_kaddr(test, p));
 	bpf_arena_cache_free(kernel, (void *)kernel->kbase - PAGE_SIZE);
 	bpf_arena_cache_free(kernel, (void *)kernel->kbase + SZ_4G);
-	KUNIT_EXPECT_EQ(test, counter(test, ARENA_FREE_NO_OBJECT), 8);
+	KUNIT_EXPECT_EQ(test, counted(test, ARENA_FREE_NO_OBJECT), 8);
 	/* Once the worker has been there, nothing tells that there was one */
 	prog_free(test, large);
 	prog_free(test, large);
-	KUNIT_EXPECT_EQ(test, counter(test, ARENA_LARGE_FREES), 1);
-	KUNIT_EXPECT_EQ(test, counter(test, ARENA_FREE_NOT_LIVE) +
-			      counter(test, ARENA_FREE_NO_OBJECT), 2 + 8 + 1);
+	KUNIT_EXPECT_EQ(test, counted(test, ARENA_LARGE_FREES), 1);
+	KUNIT_EXPECT_EQ(test, counted(test, ARENA_FREE_NOT_LIVE) +
+			      counted(test, ARENA_FREE_NO_OBJECT), 2 + 8 + 1);
 
 	KUNIT_EXPECT_EQ(test, live_objects(test), 0);
 	KUNIT_EXPECT_EQ(test, slabs_left(test), 0);
@@ -546,7 +498,7 @@ static void reports_are_limited(struct kunit *test)
 	for (int i = 0; i < 10000; i++)
 		prog_free(test, p + 8);
 	reports = test_arena_prog_reports(ctx->prog);
-	KUNIT_EXPECT_EQ(test, counter(test, ARENA_FREE_INTERIOR), 10000);
+	KUNIT_EXPECT_EQ(test, counted(test, ARENA_FREE_INTERIOR), 10000);
 	KUNIT_EXPECT_GT(test, reports, 0);
 	/* ten a burst, some lines each */
 	KUNIT_EXPECT_LT(test, reports, 1000);
@@ -578,19 +530,9 @@ static void racing_double_free_has_one_winner(struct kunit *test)
 	struct double_free d = { .test = test };
 	struct task_struct *t;
 	struct bpf_arena_cache *c;
-	u64 frees = 0;
-	int cpu;
 
-	if (num_online_cpus() < 2)
-		kunit_skip(test, "needs two CPUs");
 	KUNIT_ASSERT_EQ(test, bpf_arena_prepare_alloc(ctx->arena, 64, 64), 0);
-	t = kthread_create(double_free_thread, &d, "arena-free");
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, t);
-	get_task_struct(t);
-	set_cpus_allowed_ptr(current, cpumask_of(cpumask_nth(0, cpu_online_mask)));
-	kthread_bind(t, cpumask_nth(1, cpu_online_mask));
-	wake_up_process(t);
-
+	t = test_arena_other_cpu(test, double_free_thread, &d);
 	for (int i = 1; i <= 1000; i++) {
 		d.p = prog_alloc(test, 64);
 		smp_store_release(&d.go, i);
@@ -604,10 +546,8 @@ static void racing_double_free_has_one_winner(struct kunit *test)
 	set_cpus_allowed_ptr(current, cpu_possible_mask);
 
 	c = list_first_entry(&ctx->arena->slabs->caches, struct bpf_arena_cache, list);
-	for_each_possible_cpu(cpu)
-		frees += per_cpu_ptr(c->stats, cpu)->frees;
-	KUNIT_EXPECT_EQ(test, frees, 1000);
-	KUNIT_EXPECT_EQ(test, counter(test, ARENA_FREE_NOT_LIVE), 1000);
+	KUNIT_EXPECT_EQ(test, frees_of(c), 1000);
+	KUNIT_EXPECT_EQ(test, counted(test, ARENA_FREE_NOT_LIVE), 1000);
 	KUNIT_EXPECT_EQ(test, live_objects(test), 0);
 	KUNIT_EXPECT_EQ(test, slabs_left(test), 0);
 }
@@ -681,13 +621,13 @@ static void contended_growth_keeps_the_slab(struct kunit *test)
 	got += !!p[got];
 	p[got] = bpf_arena_cache_alloc_nolock(c, 0);
 	got += !!p[got];
-	mapped = counter(test, ARENA_SLABS_MAPPED);
+	mapped = counted(test, ARENA_SLABS_MAPPED);
 	spin_unlock_irqrestore(&n->list_lock, flags);
 	KUNIT_EXPECT_EQ(test, got, 2);
 	KUNIT_EXPECT_EQ(test, mapped, 2);
 
 	settle(test);
-	freed = counter(test, ARENA_SLABS_FREED);
+	freed = counted(test, ARENA_SLABS_FREED);
 	KUNIT_EXPECT_EQ(test, freed, 0);
 	KUNIT_EXPECT_EQ(test, live_objects(test), got);
 	/* The rest of both is there for the taking: no new slab for them */
@@ -695,7 +635,7 @@ static void contended_growth_keeps_the_slab(struct kunit *test)
 		p[got] = bpf_arena_cache_alloc_nolock(c, 0);
 		KUNIT_ASSERT_NOT_NULL(test, p[got]);
 	}
-	KUNIT_EXPECT_EQ(test, counter(test, ARENA_SLABS_MAPPED), 2);
+	KUNIT_EXPECT_EQ(test, counted(test, ARENA_SLABS_MAPPED), 2);
 	while (got)
 		bpf_arena_cache_free(c, p[--got]);
 	KUNIT_EXPECT_EQ(test, slabs_left(test), 0);
@@ -740,7 +680,7 @@ static void failing_growth_unwinds(struct kunit *test)
 #endif
 
 /* The steps that failslab does not reach fail on purpose */
-static int no_charge(struct obj_cgroup *objcg, gfp_t gfp)
+static int no_charge(struct bpf_arena *arena, gfp_t gfp)
 {
 	return -ENOMEM;
 }
@@ -762,7 +702,7 @@ static void expect_no_growth(struct kunit *test, struct bpf_arena_cache *c, bool
 	KUNIT_EXPECT_NULL(test, nolock ? bpf_arena_cache_alloc_nolock(c, 0) :
 					 bpf_arena_cache_alloc(c, GFP_KERNEL));
 	KUNIT_EXPECT_EQ(test, arena->nr_pages, 0);
-	KUNIT_EXPECT_EQ(test, counter(test, ARENA_SLABS_MAPPED), 0);
+	KUNIT_EXPECT_EQ(test, counted(test, ARENA_SLABS_MAPPED), 0);
 	KUNIT_EXPECT_EQ(test, refcount_read(&c->ref), 1);
 	KUNIT_EXPECT_EQ(test, is_range_tree_set(&arena->rt, 0, TEST_PAGES), 0);
 }
@@ -889,8 +829,7 @@ static void offset_zero_is_never_given(struct kunit *test)
 		}
 		KUNIT_EXPECT_EQ(test, got, want);
 		bpf_arena_cache_destroy(c);
-		test_arena_put_by_others(test, arena);
-		test_arena_destroy(arena);
+		test_arena_release(test, arena);
 	}
 }
 
@@ -920,8 +859,7 @@ static void mapping_of_another_length(struct kunit *test)
 			got++;
 		KUNIT_EXPECT_EQ(test, got, at[i].map == 8 ? 9 : 2048);
 		bpf_arena_cache_destroy(c);
-		test_arena_put_by_others(test, arena);
-		test_arena_destroy(arena);
+		test_arena_release(test, arena);
 	}
 }
 
@@ -939,11 +877,7 @@ static void slabs_avoid_scratch(struct kunit *test)
 		void *kaddr = test_arena_kaddr(ctx->arena, TEST_USER_START + i * PAGE_SIZE);
 
 		prog = test_arena_prog(test, ctx->arena, test_arena_touch, (u64)(long)kaddr);
-		rcu_read_lock();
-		migrate_disable();
-		bpf_prog_run(prog, NULL);
-		migrate_enable();
-		rcu_read_unlock();
+		test_arena_prog_run(prog);
 		test_arena_prog_free(prog);
 		KUNIT_ASSERT_PTR_EQ(test, vmalloc_to_page(kaddr), ctx->arena->scratch_page);
 	}
@@ -953,7 +887,7 @@ static void slabs_avoid_scratch(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, is_filled(p, 0, PAGE_SIZE));
 	settle(test);
 	KUNIT_EXPECT_EQ(test, is_range_tree_set(&ctx->arena->rt, 0, 3), 0);
-	KUNIT_EXPECT_EQ(test, counter(test, ARENA_SCRUBS), 3);
+	KUNIT_EXPECT_EQ(test, counted(test, ARENA_SCRUBS), 3);
 	for (int i = 0; i < 3; i++) {
 		void *kaddr = test_arena_kaddr(ctx->arena, TEST_USER_START + i * PAGE_SIZE);
 
@@ -998,9 +932,6 @@ static void scratch_that_waits_is_bounded(struct kunit *test)
 	KUNIT_EXPECT_NOT_NULL(test, bpf_arena_alloc_pages_non_sleepable(map, NULL, 1, NUMA_NO_NODE,
 									0));
 }
-
-/* The kfunc; only BTF knows it */
-void bpf_arena_free_pages(void *p__map, void *ptr__ign, u32 page_cnt);
 
 static void free_pages_leaves_slabs_alone(struct kunit *test)
 {
@@ -1160,8 +1091,7 @@ static void short_mapping_has_a_neighbour(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, val, i + 1);
 	}
 	KUNIT_EXPECT_EQ(test, vm_munmap(TEST_USER_START, 40 * PAGE_SIZE), 0);
-	test_arena_put_by_others(test, arena);
-	test_arena_destroy(arena);
+	test_arena_release(test, arena);
 }
 
 static void user_space_sees_objects(struct kunit *test)
@@ -1199,18 +1129,6 @@ static void user_space_sees_objects(struct kunit *test)
 }
 
 /* ---- the end ---- */
-
-static bool cache_exists(const char *prefix)
-{
-	struct kmem_cache *s;
-	bool found = false;
-
-	mutex_lock(&slab_mutex);
-	list_for_each_entry(s, &slab_caches, list)
-		found |= str_has_prefix(s->name, prefix) != 0;
-	mutex_unlock(&slab_mutex);
-	return found;
-}
 
 static void leaks_go_with_the_arena(struct kunit *test)
 {
@@ -1284,11 +1202,9 @@ static void slab_exit(struct kunit *test)
 		return;
 	for (int i = 0; i < MAX_CACHES; i++)
 		bpf_arena_cache_destroy(ctx->cache[i]);
-	test_arena_put_by_others(test, ctx->arena);
-	test_arena_destroy(ctx->arena);
+	test_arena_release(test, ctx->arena);
 	test_arena_prog_free(ctx->prog);
-	KUNIT_EXPECT_FALSE(test, cache_exists("kunit:"));
-	KUNIT_EXPECT_FALSE(test, cache_exists("arena:"));
+	expect_no_caches(test);
 }
 
 /* One multiplication for index and remainder: as two divisions have it, for every offset */

@@ -10,7 +10,6 @@
  * arena_slabs_free(): all pages of slabs must have gone by then.
  */
 #include <kunit/static_stub.h>
-#include <linux/bpf_arena_slab.h>
 #include <linux/completion.h>
 #include <linux/cpu.h>
 #include <linux/delay.h>
@@ -22,10 +21,8 @@
 #include <linux/sort.h>
 #include <linux/vmalloc.h>
 #include <linux/workqueue.h>
-#include "bpf_arena_kunit.h"
-#include "../../kernel/bpf/arena.h"
+#include "bpf_arena_slab_kunit.h"
 #include "../../mm/page_alloc.h"
-#include "../../mm/slab.h"
 
 #define TEST_PAGES	4096
 #define SMALL_CLASSES	11
@@ -46,77 +43,16 @@ struct td_ctx {
 	unsigned int released, stuck;	/* slabs; by a task that cannot leave its CPU */
 };
 
-static u64 do_nothing(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5)
-{
-	return 0;
-}
-
 /* ---- looking at an arena ---- */
-
-static long counter(struct bpf_arena *arena, enum arena_counter nr)
-{
-	return arena->slabs ? atomic_long_read(&arena->slabs->counters[nr]) : 0;
-}
-
-static bool cache_exists(const char *prefix)
-{
-	struct kmem_cache *s;
-	bool found = false;
-
-	mutex_lock(&slab_mutex);
-	list_for_each_entry(s, &slab_caches, list)
-		found |= str_has_prefix(s->name, prefix) != 0;
-	mutex_unlock(&slab_mutex);
-	return found;
-}
-
-/* Deferred frees are done, and pages that were given up are gone */
-static void settle(struct bpf_arena *arena)
-{
-	struct arena_slabs *sl = arena->slabs;
-	struct bpf_arena_cache *c;
-
-	mutex_lock(&sl->lock);
-	list_for_each_entry(c, &sl->caches, list)
-		slab_arena_sync_deferred(c);
-	mutex_unlock(&sl->lock);
-	for (int i = 0; i < 2; i++) {
-		irq_work_sync(&sl->irq);
-		flush_work(&sl->work);
-	}
-}
-
-/* Objects in a state; the arena must be quiet. CACHED is: in a sheaf. */
-static unsigned int objects_that_are(struct bpf_arena *arena, u16 state)
-{
-	unsigned int nr = 0;
-
-	for (u32 pgoff = 0; pgoff < arena->slabs->slots->nr_pages; pgoff++) {
-		unsigned long slot = arena_slot(arena, pgoff);
-		struct arena_slab *as = (struct arena_slab *)slot;
-
-		if (!arena_slot_is_slab(slot))
-			continue;
-		for (unsigned int i = 0; i < as->objects; i++)
-			nr += as->state[i] == state;
-	}
-	return nr;
-}
 
 static unsigned int full_slabs(struct bpf_arena *arena)
 {
 	unsigned int nr = 0;
 
 	for (u32 pgoff = 0; pgoff < arena->slabs->slots->nr_pages; pgoff++) {
-		unsigned long slot = arena_slot(arena, pgoff);
-		struct arena_slab *as = (struct arena_slab *)slot;
-		unsigned int live = 0;
+		struct arena_slab *as = slab_at(arena, pgoff);
 
-		if (!arena_slot_is_slab(slot))
-			continue;
-		for (unsigned int i = 0; i < as->objects; i++)
-			live += as->state[i] == ARENA_OBJ_LIVE;
-		nr += live == as->objects;
+		nr += as && slab_objects_that_are(as, ARENA_OBJ_LIVE) == as->objects;
 	}
 	return nr;
 }
@@ -302,7 +238,7 @@ static void leaks_of_all_kinds(struct kunit *test)
 	/* Every third: slabs that are in part free, and sheaves that are not empty */
 	for (int i = 0; i < SMALL_CLASSES; i++)
 		leak(test, arena, class_size(i), 500, i & 1 ? 3 : 0);
-	settle(arena);
+	sync_slabs(arena);
 	KUNIT_EXPECT_GT(test, objects_that_are(arena, ARENA_OBJ_LIVE), 4000);
 	KUNIT_EXPECT_GT(test, objects_that_are(arena, ARENA_OBJ_CACHED), 0);
 	KUNIT_EXPECT_GT(test, full_slabs(arena), 100);
@@ -604,7 +540,7 @@ static void offlined_cpu_holds_nothing(struct kunit *test)
 	c = fill_sheaves(test, arena, cpu, &j);
 	KUNIT_ASSERT_EQ(test, remove_cpu(cpu), 0);
 	kmem_cache_shrink(c->s);
-	settle(arena);
+	sync_slabs(arena);
 	KUNIT_EXPECT_EQ(test, objects_that_are(arena, ARENA_OBJ_CACHED), 0);
 	KUNIT_EXPECT_EQ(test, counter(arena, ARENA_SLABS_MAPPED),
 			counter(arena, ARENA_SLABS_FREED));
@@ -898,8 +834,7 @@ static void caches_go_while_others_shrink_them(struct kunit *test)
 		test_arena_destroy(other);
 	}
 	kthread_stop_put(t);
-	KUNIT_EXPECT_FALSE(test, cache_exists("kunit:"));
-	KUNIT_EXPECT_FALSE(test, cache_exists("arena:"));
+	expect_no_caches(test);
 	destroy_and_check(test, arena, 0);
 }
 
@@ -952,13 +887,13 @@ static void take_and_give(struct kunit *test, u32 pages, unsigned int size, bool
 					    round);
 		for (int i = 0; nolock && j.got < all && i < 50; i++) {
 			msleep(20);
-			settle(arena);
+			sync_slabs(arena);
 			work_on_cpu(cpu, take, &j);
 		}
 		KUNIT_EXPECT_EQ_MSG(test, j.got, all, "size %u, round %d", size, round);
 		give_from_others(&j, cpu);
 		if (nolock)
-			settle(arena);
+			sync_slabs(arena);
 	}
 	kvfree(j.p);
 	bpf_arena_cache_destroy(j.c);
@@ -1045,8 +980,7 @@ static void td_exit(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, test_arena_prog_reports(ctx->prog), 0);
 	test_arena_destroy(ctx->arena);
 	test_arena_prog_free(ctx->prog);
-	KUNIT_EXPECT_FALSE(test, cache_exists("kunit:"));
-	KUNIT_EXPECT_FALSE(test, cache_exists("arena:"));
+	expect_no_caches(test);
 }
 
 static struct kunit_case td_cases[] = {

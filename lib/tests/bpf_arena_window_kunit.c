@@ -28,9 +28,6 @@
 #define TEST_PAGES	64
 #define WAIT		(5 * HZ)
 
-/* The kfunc; only BTF knows it */
-void bpf_arena_free_pages(void *p__map, void *ptr__ign, u32 page_cnt);
-
 struct thread {
 	struct task_struct *task;
 	struct completion done;
@@ -520,14 +517,6 @@ static void dying_range_is_not_resurrected(struct kunit *test)
 	expect_usable(test, 2);
 }
 
-static int set_scratch(pte_t *pte, unsigned long addr, void *data)
-{
-	struct bpf_arena *arena = data;
-
-	WRITE_ONCE(arena->scratched, true);
-	return ptep_try_set(pte, mk_pte(arena->scratch_page, PAGE_KERNEL)) ? 0 : -EEXIST;
-}
-
 /*
  * An allocation that may not sleep meets scratch: the range that it has taken waits for
  * the worker. Here it has another page behind the one with scratch.
@@ -539,9 +528,8 @@ static void scratch_that_waits_is_not_resurrected(struct kunit *test)
 
 	map_arena(test);
 	disable_work_sync(&ctx->arena->free_work);
-	KUNIT_ASSERT_EQ(test, apply_to_page_range(&init_mm,
-						  (long)test_arena_kaddr(ctx->arena, scratch),
-						  PAGE_SIZE, set_scratch, ctx->arena), 0);
+	KUNIT_ASSERT_TRUE(test, arena_map_scratch(ctx->arena,
+						  (long)test_arena_kaddr(ctx->arena, scratch)));
 	KUNIT_EXPECT_NULL(test, bpf_arena_alloc_pages_non_sleepable(&ctx->arena->map,
 								    (void *)(long)scratch, 2,
 								    NUMA_NO_NODE, 0));

@@ -5,6 +5,7 @@
 
 GCOV_PROFILE_arena.o=y			# kernel/bpf
 GCOV_PROFILE_arena_slab.o=y		# likewise
+GCOV_PROFILE_arena_alloc.o=y		# likewise
 GCOV_PROFILE_arena_report.o=y		# likewise
 GCOV_PROFILE_arena_fault.o=y		# likewise
 GCOV_PROFILE_slab_arena.o=y		# mm
