@@ -83,13 +83,30 @@ bool parse_number(const char *s, unsigned long min, unsigned long max, unsigned 
 	return !*end && !errno && *val >= min && *val <= max;
 }
 
-bool parse_seconds(const char *s, double *val)
+bool option_number(int letter, unsigned long min, unsigned long max, const char *error,
+		   unsigned long *val)
+{
+	if (parse_number(optarg, min, max, val))
+		return true;
+	usage_error("-%c %s: %s", letter, optarg, error);
+	return false;
+}
+
+bool option_seconds(int letter, double *val)
 {
 	char *end;
 
-	*val = strtod(s, &end);
+	*val = strtod(optarg, &end);
 	/* A day is long enough; NaN fails, too */
-	return end != s && !*end && *val >= 0.01 && *val <= 86400;
+	if (end != optarg && !*end && *val >= 0.01 && *val <= 86400)
+		return true;
+	usage_error("-%c %s: not 0.01 to 86400 seconds", letter, optarg);
+	return false;
+}
+
+bool option_count(int letter, unsigned long *val)
+{
+	return option_number(letter, 1, 1UL << 62, "not a number above 0", val);
 }
 
 /* Length of the UTF-8 sequence at @s, 0 if it is none: overlong, a surrogate, cut off */
@@ -223,6 +240,7 @@ int main(int argc, char **argv)
 			if (is_help(argv[j]))
 				return print_help(argv[1]);
 		}
+		watch_libbpf();
 		return commands[i].run(argc - 1, argv + 1);
 	}
 	return usage_error("there is no subcommand '%s'", argv[1]);

@@ -846,7 +846,6 @@ int cmd_bench(int argc, char **argv)
 
 	bench_cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	bench_page = sysconf(_SC_PAGESIZE);
-	watch_libbpf();
 	find_peers();
 	while ((c = next_option(argc, argv, ":w:s:p:r:jlv", longopts)) > 0) {
 		switch (c) {

@@ -33,7 +33,14 @@ int usage_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
  */
 int next_option(int argc, char **argv, const char *letters, const struct option *longopts);
 bool parse_number(const char *s, unsigned long min, unsigned long max, unsigned long *val);
-bool parse_seconds(const char *s, double *val);
+/*
+ * The same for the value of the option @letter, in optarg; false if it is wrong, which was
+ * said: by @error, or that it is not 0.01 to 86400 seconds, or no number above 0.
+ */
+bool option_number(int letter, unsigned long min, unsigned long max, const char *error,
+		   unsigned long *val);
+bool option_seconds(int letter, double *val);
+bool option_count(int letter, unsigned long *val);
 /* A JSON string with its quotes; what is not UTF-8 becomes U+FFFD */
 void print_json_string(FILE *f, const char *s);
 /*

@@ -499,8 +499,8 @@ int cmd_dump(int argc, char **argv)
 			opt.cache = optarg;
 			break;
 		case 'm':
-			if (!parse_number(optarg, 1, ~0U, &opt.map_id))
-				return usage_error("-m %s: not a map id", optarg);
+			if (!option_number(c, 1, ~0U, "not a map id", &opt.map_id))
+				return EXIT_USAGE;
 			break;
 		case 'o':
 			if (!parse_address(optarg, &opt.object))
@@ -524,6 +524,5 @@ int cmd_dump(int argc, char **argv)
 		return usage_error("dump what? -c CACHE or -m MAP");
 	if (opt.btf && !opt.type)
 		return usage_error("-b needs -t TYPE");
-	watch_libbpf();
 	return run(&opt);
 }

@@ -17,9 +17,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -55,15 +53,8 @@ static struct shared {
 	struct fuzz_seq now;
 } *shared;
 
-static volatile sig_atomic_t interrupted;
 static char group[64];
 static int caches_before;
-
-static void stop_handler(int sig)
-{
-	(void)sig;
-	interrupted = 1;
-}
 
 static void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 static void say(const char *fmt, ...)
@@ -339,25 +330,17 @@ static int run(void)
 	unsigned long nr;
 	bool there;
 
-	if (geteuid())
-		return fail("it loads BPF programs: run as root");
-	if (sysconf(_SC_PAGESIZE) != FUZZ_PAGE)
-		return fail("it is made for pages of %lu bytes, this kernel has %ld", FUZZ_PAGE,
-			    sysconf(_SC_PAGESIZE));
+	if (check_machine(FUZZ_PAGE))
+		return EXIT_FAILED;
 	btf = btf__load_vmlinux_btf();
 	there = btf && btf__find_by_name_kind(btf, "bpf_arena_alloc", BTF_KIND_FUNC) > 0;
 	btf__free(btf);
 	if (!there)
 		return fail("this kernel has no bpf_arena_alloc() or no BTF: it needs "
 			    "CONFIG_SLAB_BPF_ARENA and CONFIG_DEBUG_INFO_BTF");
-	if (access("/sys/kernel/debug/bpf_arena_slab", R_OK))
-		return fail("there is no /sys/kernel/debug/bpf_arena_slab: is debugfs mounted?");
-	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-		      -1, 0);
-	if (shared == MAP_FAILED)
-		return fail("out of memory");
-	signal(SIGINT, stop_handler);
-	signal(SIGTERM, stop_handler);
+	shared = begin_test(sizeof(*shared));
+	if (!shared)
+		return EXIT_FAILED;
 	caches_before = fuzz_count_caches();
 	if (opt.replay)
 		return replay();
@@ -400,36 +383,33 @@ int cmd_fuzz(int argc, char **argv)
 		{ "verbose", no_argument, NULL, 'v' },
 		{}
 	};
-	unsigned int random;
 	int c;
 
-	if (getrandom(&random, sizeof(random), 0) == sizeof(random))
-		opt.seed = random;
+	opt.seed = random_seed();
 	while ((c = next_option(argc, argv, ":d:s:n:r:x:v", longopts)) > 0) {
 		switch (c) {
 		case 'd':
-			if (!parse_seconds(optarg, &opt.duration))
-				return usage_error("-d %s: not 0.01 to 86400 seconds", optarg);
+			if (!option_seconds(c, &opt.duration))
+				return EXIT_USAGE;
 			break;
 		case 's':
-			if (!parse_number(optarg, 0, ~0UL, &opt.seed))
-				return usage_error("-s %s: not a number", optarg);
+			if (!option_number(c, 0, ~0UL, "not a number", &opt.seed))
+				return EXIT_USAGE;
 			break;
 		case 'n':
-			if (!parse_number(optarg, 0, ~0UL, &opt.session))
-				return usage_error("-n %s: not a number", optarg);
+			if (!option_number(c, 0, ~0UL, "not a number", &opt.session))
+				return EXIT_USAGE;
 			break;
 		case 'r':
 			opt.replay = optarg;
 			break;
 		case 'x':
-			if (!parse_number(optarg, 1, 100, &opt.slow))
-				return usage_error("-x %s: not 1 to 100 times slower", optarg);
+			if (!option_slow(c, &opt.slow))
+				return EXIT_USAGE;
 			break;
 		}
 	}
 	if (c)
 		return EXIT_USAGE;
-	watch_libbpf();
 	return run();
 }

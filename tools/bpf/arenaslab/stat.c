@@ -5,7 +5,6 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include "bpf_util.h"
 #include "cmd.h"
 #include "inventory.h"
 
@@ -102,6 +101,5 @@ int cmd_stat(int argc, char **argv)
 		json = true;
 	if (c)
 		return EXIT_USAGE;
-	watch_libbpf();
 	return run(json);
 }

@@ -347,21 +347,21 @@ int cmd_tasks(int argc, char **argv)
 	while ((c = next_option(argc, argv, ":i:c:n:m:jv", longopts)) > 0) {
 		switch (c) {
 		case 'i':
-			if (!parse_seconds(optarg, &opt.interval))
-				return usage_error("-i %s: not 0.01 to 86400 seconds", optarg);
+			if (!option_seconds(c, &opt.interval))
+				return EXIT_USAGE;
 			break;
 		case 'c':
-			if (!parse_number(optarg, 1, 1UL << 62, &opt.count))
-				return usage_error("-c %s: not a number above 0", optarg);
+			if (!option_count(c, &opt.count))
+				return EXIT_USAGE;
 			break;
 		case 'n':
-			if (!parse_number(optarg, 0, 1UL << 31, &opt.rows))
-				return usage_error("-n %s: not a number of rows", optarg);
+			if (!option_number(c, 0, 1UL << 31, "not a number of rows", &opt.rows))
+				return EXIT_USAGE;
 			opt.rows_given = true;
 			break;
 		case 'm':
-			if (!parse_number(optarg, 1, 4096, &opt.mib))
-				return usage_error("-m %s: not 1 to 4096 MiB", optarg);
+			if (!option_number(c, 1, 4096, "not 1 to 4096 MiB", &opt.mib))
+				return EXIT_USAGE;
 			break;
 		case 'j':
 			opt.json = true;
@@ -370,6 +370,5 @@ int cmd_tasks(int argc, char **argv)
 	}
 	if (c)
 		return EXIT_USAGE;
-	watch_libbpf();
 	return run(&opt);
 }

@@ -1,15 +1,70 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Files, time, random numbers and the kernel's log, for `arenaslab torture` and `fuzz` */
+/*
+ * How a run begins, files, time, random numbers and the kernel's log, for `arenaslab
+ * torture` and `fuzz`
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
 #include <time.h>
 #include "cmd.h"
 #include "test_util.h"
 
 #define KERN_WARNING	4
+
+volatile sig_atomic_t interrupted;
+
+static void interrupt_handler(int sig)
+{
+	(void)sig;
+	interrupted = 1;
+}
+
+int check_machine(unsigned long page)
+{
+	long size = sysconf(_SC_PAGESIZE);
+
+	if (geteuid())
+		return fail("it loads BPF programs: run as root");
+	if (size != (long)page)
+		return fail("it is made for pages of %lu bytes, this kernel has %ld", page, size);
+	return 0;
+}
+
+void *begin_test(size_t size)
+{
+	void *shared;
+
+	if (access(COUNTERS, R_OK)) {
+		fail("there is no " COUNTERS ": is debugfs mounted?");
+		return NULL;
+	}
+	shared = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (shared == MAP_FAILED) {
+		fail("out of memory");
+		return NULL;
+	}
+	/* Unlike catch_stop(): system calls go on, and SIGHUP kills */
+	signal(SIGINT, interrupt_handler);
+	signal(SIGTERM, interrupt_handler);
+	return shared;
+}
+
+unsigned long random_seed(void)
+{
+	unsigned int random;
+
+	return getrandom(&random, sizeof(random), 0) == sizeof(random) ? random : 0;
+}
+
+bool option_slow(int letter, unsigned long *val)
+{
+	return option_number(letter, 1, 100, "not 1 to 100 times slower", val);
+}
 
 __u64 now_ns(void)
 {

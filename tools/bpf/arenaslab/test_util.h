@@ -3,6 +3,7 @@
 #ifndef TEST_UTIL_H
 #define TEST_UTIL_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <linux/types.h>
@@ -13,6 +14,21 @@
 #define SYSFS_SLAB	"/sys/kernel/slab"
 
 __u64 now_ns(void);
+
+/* SIGINT or SIGTERM came, once begin_test() was called */
+extern volatile sig_atomic_t interrupted;
+
+/* 0, or EXIT_FAILED if this is not root or pages have not @page bytes, which was said */
+int check_machine(unsigned long page);
+/*
+ * Memory that all processes of a run share; NULL if there is none, or no debugfs, which was
+ * said. Signals are caught from here on.
+ */
+void *begin_test(size_t size);
+/* What a run begins with that was given no seed; 0 if there are no random numbers */
+unsigned long random_seed(void);
+/* How many times slower the kernel is; false if it is wrong, which was said */
+bool option_slow(int letter, unsigned long *val);
 
 /* 0 or a negative errno */
 int write_text(const char *path, const char *text);

@@ -411,12 +411,12 @@ int cmd_top(int argc, char **argv)
 	while ((c = next_option(argc, argv, ":i:n:1s:jv", longopts)) > 0) {
 		switch (c) {
 		case 'i':
-			if (!parse_seconds(optarg, &opt.interval))
-				return usage_error("-i %s: not 0.01 to 86400 seconds", optarg);
+			if (!option_seconds(c, &opt.interval))
+				return EXIT_USAGE;
 			break;
 		case 'n':
-			if (!parse_number(optarg, 1, 1UL << 62, &opt.count))
-				return usage_error("-n %s: not a number above 0", optarg);
+			if (!option_count(c, &opt.count))
+				return EXIT_USAGE;
 			break;
 		case '1':
 			opt.count = 1;
@@ -432,6 +432,5 @@ int cmd_top(int argc, char **argv)
 	}
 	if (c)
 		return EXIT_USAGE;
-	watch_libbpf();
 	return run(&opt);
 }

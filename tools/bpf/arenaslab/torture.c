@@ -30,8 +30,6 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/random.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <bpf/btf.h>
@@ -63,13 +61,6 @@ struct child {
 
 static struct child children[8];
 static int nr_children;
-static volatile sig_atomic_t interrupted;
-
-static void stop_handler(int sig)
-{
-	(void)sig;
-	interrupted = 1;
-}
 
 static void start_child(const char *name, int (*fn)(const char *), const char *arg)
 {
@@ -232,26 +223,18 @@ static int run(void)
 	struct leaks leaks;
 	bool hangs;
 
-	if (geteuid())
-		return fail("it loads BPF programs: run as root");
-	if (sysconf(_SC_PAGESIZE) != (long)PAGE)
-		return fail("it is made for pages of %lu bytes, this kernel has %ld", PAGE,
-			    sysconf(_SC_PAGESIZE));
+	if (check_machine(PAGE))
+		return EXIT_FAILED;
 	vmlinux = btf__load_vmlinux_btf();
 	if (!vmlinux)
 		return fail("cannot read /sys/kernel/btf/vmlinux: the kernel needs "
 			    "CONFIG_DEBUG_INFO_BTF");
 	if (!has_function("bpf_arena_alloc"))
 		return fail("this kernel has no bpf_arena_alloc(): it needs CONFIG_SLAB_BPF_ARENA");
-	if (access(COUNTERS, R_OK))
-		return fail("there is no " COUNTERS ": is debugfs mounted?");
-	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-		      -1, 0);
-	if (shared == MAP_FAILED)
-		return fail("out of memory");
+	shared = begin_test(sizeof(*shared));
+	if (!shared)
+		return EXIT_FAILED;
 	printf("seed %lu, %g s, %d CPUs\n", opt.seed, opt.duration, nr_cpus);
-	signal(SIGINT, stop_handler);
-	signal(SIGTERM, stop_handler);
 	watch_log();
 	caches_before = for_each_cache("arena:", NULL, NULL);
 	body_in = make_groups();
@@ -319,32 +302,30 @@ int cmd_torture(int argc, char **argv)
 		{ "verbose", no_argument, NULL, 'v' },
 		{}
 	};
-	unsigned int random;
 	int c;
 
 	nr_cpus = sysconf(_SC_NPROCESSORS_CONF);
 	if (nr_cpus > MAX_CPUS)
 		nr_cpus = MAX_CPUS;
 	opt.tasks = (nr_cpus + 1) / 2;
-	if (getrandom(&random, sizeof(random), 0) == sizeof(random))
-		opt.seed = random;
+	opt.seed = random_seed();
 	while ((c = next_option(argc, argv, ":d:s:t:x:w:v", longopts)) > 0) {
 		switch (c) {
 		case 'd':
-			if (!parse_seconds(optarg, &opt.duration))
-				return usage_error("-d %s: not 0.01 to 86400 seconds", optarg);
+			if (!option_seconds(c, &opt.duration))
+				return EXIT_USAGE;
 			break;
 		case 's':
-			if (!parse_number(optarg, 0, ~0UL, &opt.seed))
-				return usage_error("-s %s: not a number", optarg);
+			if (!option_number(c, 0, ~0UL, "not a number", &opt.seed))
+				return EXIT_USAGE;
 			break;
 		case 't':
-			if (!parse_number(optarg, 1, 6, &opt.tasks))
-				return usage_error("-t %s: not 1 to 6 tasks", optarg);
+			if (!option_number(c, 1, 6, "not 1 to 6 tasks", &opt.tasks))
+				return EXIT_USAGE;
 			break;
 		case 'x':
-			if (!parse_number(optarg, 1, 100, &opt.slow))
-				return usage_error("-x %s: not 1 to 100 times slower", optarg);
+			if (!option_slow(c, &opt.slow))
+				return EXIT_USAGE;
 			break;
 		case 'w':
 			if (!parse_part(optarg))
@@ -354,6 +335,5 @@ int cmd_torture(int argc, char **argv)
 	}
 	if (c)
 		return EXIT_USAGE;
-	watch_libbpf();
 	return run();
 }

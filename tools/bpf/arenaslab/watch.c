@@ -385,12 +385,12 @@ int cmd_watch(int argc, char **argv)
 	while ((c = next_option(argc, argv, ":d:n:jv", longopts)) > 0) {
 		switch (c) {
 		case 'd':
-			if (!parse_seconds(optarg, &opt.duration))
-				return usage_error("-d %s: not 0.01 to 86400 seconds", optarg);
+			if (!option_seconds(c, &opt.duration))
+				return EXIT_USAGE;
 			break;
 		case 'n':
-			if (!parse_number(optarg, 1, 1UL << 62, &opt.count))
-				return usage_error("-n %s: not a number above 0", optarg);
+			if (!option_count(c, &opt.count))
+				return EXIT_USAGE;
 			break;
 		case 'j':
 			opt.json = true;
@@ -399,6 +399,5 @@ int cmd_watch(int argc, char **argv)
 	}
 	if (c)
 		return EXIT_USAGE;
-	watch_libbpf();
 	return run(&opt);
 }
