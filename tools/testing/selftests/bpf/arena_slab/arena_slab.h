@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <unistd.h>
 #include <linux/types.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -124,6 +125,32 @@ bool slab_cache_exists(const char *prefix);
 unsigned int shrink_arena_caches(void);
 /* This thread; anywhere if @cpu is negative */
 int run_on_cpu(int cpu);
+/* What /sys/kernel/sched_ext/state says, or begins with; not if there is none */
+bool scheduler_is(const char *state);
+/* To a file of /proc or /sys; 0 or a negative error */
+int write_text(const char *path, const char *text);
+/* The number in a file, or the one behind @key in it; -1 if there is none */
+long long read_number(const char *path, const char *key);
+
+/* ---- a memory cgroup ---- */
+
+#define PAGE	sysconf(_SC_PAGESIZE)
+#define GROUP	"/sys/fs/cgroup/arena_slab"
+/* What it may still pay for when all is gone: a stock of pages a CPU */
+#define REST	((long long)(256 * PAGE))
+
+/* What it pays for, in bytes; -1 if there is no such group or controller */
+long long charged(void);
+/*
+ * @fn in a child in a new group, which may have @limit bytes, or all if that is 0.
+ * Fails too if anything but REST stays charged, or if the group stays.
+ */
+int in_group(long long limit, int (*fn)(void));
+/*
+ * A CPU keeps a reference to a group in its stock of charge, and if it has used that
+ * up, nothing drains it: a group that is gone stays until others need the place.
+ */
+int renew_stocks(void);
 
 /* Start to watch the kernel's log; then, what it said since then that is ours or bad */
 void watch_kernel_log(void);

@@ -8,7 +8,6 @@
 #include <unistd.h>
 #include "arena_slab.h"
 
-#define PAGE			sysconf(_SC_PAGESIZE)
 #define ARENA_PAGES		1024	/* of progs/share.bpf.c */
 
 static sigjmp_buf env;

@@ -15,52 +15,12 @@
 #include <unistd.h>
 #include "arena_slab.h"
 
-#define GROUP		"/sys/fs/cgroup/arena_slab_growth"
 #define LIMIT		(32ll << 20)
 #define WANT		((__u32)((8 << 20) / PAGE))
 /* A CPU may have so much charged in advance: MEMCG_CHARGE_BATCH */
 #define BATCH		(64 * PAGE)
 /* Stacks and pages of theirs fit into the limit */
 #define FORKS		(PAGE > 4096 ? 100 : 600)
-#define PAGE		sysconf(_SC_PAGESIZE)
-
-static bool write_file(const char *path, const char *value)
-{
-	FILE *f = fopen(path, "w");
-
-	if (!f)
-		return false;
-	fputs(value, f);
-	return !fclose(f);
-}
-
-static bool set_group(const char *file, const char *value)
-{
-	char path[128];
-
-	snprintf(path, sizeof(path), GROUP "/%s", file);
-	return write_file(path, value);
-}
-
-static long long of_group(const char *file, const char *key)
-{
-	char path[128], line[128];
-	long long val = -1, v;
-	FILE *f;
-
-	snprintf(path, sizeof(path), GROUP "/%s", file);
-	f = fopen(path, "r");
-	while (f && fgets(line, sizeof(line), f)) {
-		char name[64];
-
-		if (!key ? sscanf(line, "%lld", &v) == 1 :
-			   sscanf(line, "%63s %lld", name, &v) == 2 && !strcmp(name, key))
-			val = v;
-	}
-	if (f)
-		fclose(f);
-	return val;
-}
 
 /* Until the group has no room left for anything but what it throws out */
 static int fill_with_page_cache(void)
@@ -80,43 +40,10 @@ static int fill_with_page_cache(void)
 		/* Stays open: the cache of a device goes with its last user */
 	}
 	printf("# of %lld bytes, %lld are in use, %lld of them for files\n", LIMIT,
-	       of_group("memory.current", NULL), of_group("memory.stat", "file"));
-	CHECK(of_group("memory.current", NULL) > LIMIT - (1 << 20) - BATCH);
-	CHECK(of_group("memory.stat", "file") > LIMIT / 2);
+	       charged(), read_number(GROUP "/memory.stat", "file"));
+	CHECK(charged() > LIMIT - (1 << 20) - BATCH);
+	CHECK(read_number(GROUP "/memory.stat", "file") > LIMIT / 2);
 	return 0;
-}
-
-/* @run in a child in the group */
-static int in_group(int (*run)(void))
-{
-	int status, err;
-	char limit[32];
-	pid_t pid;
-
-	mkdir(GROUP, 0755);
-	snprintf(limit, sizeof(limit), "%lld", LIMIT);
-	if (!set_group("memory.max", limit)) {
-		rmdir(GROUP);
-		return SKIP("no memory controller at /sys/fs/cgroup");
-	}
-	fflush(stdout);
-	pid = fork();
-	if (!pid) {
-		if (!set_group("cgroup.procs", "0"))
-			err = FAIL("cannot enter the group: %s", strerror(errno));
-		else
-			err = run();
-		fflush(stdout);
-		_exit(err);
-	}
-	waitpid(pid, &status, 0);
-	printf("# memory.events: %lld times over the limit, %lld OOM kills\n",
-	       of_group("memory.events", "max"), of_group("memory.events", "oom_kill"));
-	if (!WAIT_FOR(10, !rmdir(GROUP)))
-		return FAIL("the group cannot be removed: %s", strerror(errno));
-	if (WIFEXITED(status))
-		return WEXITSTATUS(status);
-	return FAIL("the process in the group got signal %d", WTERMSIG(status));
 }
 
 static int take(const char *prog)
@@ -142,7 +69,7 @@ static int pages(void)
 
 static int test_pages(void)
 {
-	return in_group(pages);
+	return in_group(LIMIT, pages);
 }
 
 static int objects(void)
@@ -152,7 +79,7 @@ static int objects(void)
 
 static int test_objects(void)
 {
-	return in_group(objects);
+	return in_group(LIMIT, objects);
 }
 
 static int large(void)
@@ -162,7 +89,7 @@ static int large(void)
 
 static int test_large(void)
 {
-	return in_group(large);
+	return in_group(LIMIT, large);
 }
 
 /* A process touches pages that are not there: signal, or not */
@@ -181,30 +108,17 @@ static int lazily(void)
 	err = fill_with_page_cache();
 	if (err)
 		return err;
-	for (int i = 0; i < WANT; i++) {
+	for (__u32 i = 0; i < WANT; i++) {
 		err = probe((__u64)(base + i * PAGE), &val, sizeof(val), &fault_addr);
 		if (err)
-			return FAIL("signal %d at page %d", err, i);
+			return FAIL("signal %d at page %u", err, i);
 	}
 	return 0;
 }
 
 static int test_faults(void)
 {
-	return in_group(lazily);
-}
-
-static bool scheduler_is(const char *state)
-{
-	char buf[32] = "";
-	FILE *f = fopen("/sys/kernel/sched_ext/state", "r");
-
-	if (!f)
-		return false;
-	if (!fgets(buf, sizeof(buf), f))
-		buf[0] = '\0';
-	fclose(f);
-	return !strncmp(buf, state, strlen(state));
+	return in_group(LIMIT, lazily);
 }
 
 /* All at once, so that each has its page */
@@ -251,7 +165,7 @@ static int burst(void)
 	CHECK(WAIT_FOR(10, scheduler_is("enabled")));
 	err = fill_with_page_cache();
 	/* The children are not to be the group's: only their pages in the arena are */
-	if (!err && !write_file("/sys/fs/cgroup/cgroup.procs", "0"))
+	if (!err && write_text("/sys/fs/cgroup/cgroup.procs", "0"))
 		err = FAIL("cannot leave the group: %s", strerror(errno));
 	if (!err)
 		err = fork_burst(obj);
@@ -270,7 +184,7 @@ static int test_fork_burst(void)
 {
 	if (!scheduler_is("disabled"))
 		return SKIP("sched_ext is not there, or busy");
-	return in_group(burst);
+	return in_group(LIMIT, burst);
 }
 
 const struct test growth_tests[] = {

@@ -20,66 +20,7 @@
 #include <unistd.h>
 #include "arena_slab.h"
 
-#define GROUP		"/sys/fs/cgroup/arena_slab_hostile"
-#define PAGE		((__u64)sysconf(_SC_PAGESIZE))
 #define SHARE_PAGES	1024	/* ARENA_PAGES of progs/share.bpf.c */
-/* What a cgroup of a process that is gone may still pay for: a stock of pages a CPU */
-#define REST		((long long)(256 * PAGE))
-
-static int write_text(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY), err;
-
-	if (fd < 0)
-		return -errno;
-	err = write(fd, text, strlen(text)) < 0 ? -errno : 0;
-	close(fd);
-	return err;
-}
-
-static long long charged(void)
-{
-	FILE *f = fopen(GROUP "/memory.current", "r");
-	long long val = -1;
-
-	if (!f)
-		return -1;
-	if (fscanf(f, "%lld", &val) != 1)
-		val = -1;
-	fclose(f);
-	return val;
-}
-
-static int in_group(int (*fn)(void))
-{
-	int status, err = 0;
-	pid_t pid;
-
-	mkdir(GROUP, 0755);
-	if (charged() < 0) {
-		rmdir(GROUP);
-		return SKIP("no memory controller at /sys/fs/cgroup");
-	}
-	fflush(stdout);
-	pid = fork();
-	if (!pid) {
-		if (write_text(GROUP "/cgroup.procs", "0"))
-			err = FAIL("cannot enter %s", GROUP);
-		else
-			err = fn();
-		fflush(stdout);
-		_exit(err);
-	}
-	waitpid(pid, &status, 0);
-	if (!WIFEXITED(status) || WEXITSTATUS(status))
-		err = WIFEXITED(status) && WEXITSTATUS(status) == TEST_SKIPPED ? TEST_SKIPPED : 1;
-	if (!WAIT_FOR(20, charged() < REST))
-		err = FAIL("%lld bytes are still charged after 20 seconds", charged());
-	if (!WAIT_FOR(20, !rmdir(GROUP)))
-		err = FAIL("cannot remove %s: %s", GROUP, strerror(errno));
-	return err;
-}
-
 /* Nobody holds an object any more, and no free was refused */
 static int check_counters(struct bpf_object *obj)
 {
@@ -273,7 +214,7 @@ static int inside(void)
 
 static int test_inside(void)
 {
-	return in_group(inside);
+	return in_group(0, inside);
 }
 
 /* ---- reports in reports ---- */
@@ -331,7 +272,7 @@ static int nested_reports(void)
 /* What they cause is no kernel warning, however deep they are */
 static int test_nested_reports(void)
 {
-	return in_group(nested_reports);
+	return in_group(0, nested_reports);
 }
 
 /* ---- a deferred free for each that is returned ---- */
@@ -389,7 +330,7 @@ static int each_return_defers(void)
 
 static int test_each_return_defers(void)
 {
-	return in_group(each_return_defers);
+	return in_group(0, each_return_defers);
 }
 
 /* ---- an irq_work that has a cause to come again each time ---- */
@@ -458,12 +399,12 @@ static int frees_in_irq_work(void)
 
 static int test_fails_in_irq_work(void)
 {
-	return in_group(fails_in_irq_work);
+	return in_group(0, fails_in_irq_work);
 }
 
 static int test_frees_in_irq_work(void)
 {
-	return in_group(frees_in_irq_work);
+	return in_group(0, frees_in_irq_work);
 }
 
 /* ---- the arena of somebody else ---- */
@@ -523,7 +464,7 @@ static int foreign_bare(void)
 
 static int test_foreign_bare(void)
 {
-	return in_group(foreign_bare);
+	return in_group(0, foreign_bare);
 }
 
 /* One that others allocate in: what comes of it is that arena's, and counted there */
@@ -562,7 +503,7 @@ static int foreign_used(void)
 
 static int test_foreign_used(void)
 {
-	return in_group(foreign_used);
+	return in_group(0, foreign_used);
 }
 
 static int iterate(struct bpf_object *obj)
@@ -624,7 +565,7 @@ static int map_iterator(void)
 
 static int test_map_iterator(void)
 {
-	return in_group(map_iterator);
+	return in_group(0, map_iterator);
 }
 
 /* ---- pages on their way out ---- */
@@ -788,7 +729,7 @@ static int pagemap(void)
 
 static int test_pagemap(void)
 {
-	return in_group(pagemap);
+	return in_group(0, pagemap);
 }
 
 static int pagemap_segv(void)
@@ -798,7 +739,7 @@ static int pagemap_segv(void)
 
 static int test_pagemap_segv(void)
 {
-	return in_group(pagemap_segv);
+	return in_group(0, pagemap_segv);
 }
 
 #define SECRET	0xeeeeeeeeeeeeeeeeull
@@ -939,7 +880,7 @@ static int recycled(void)
 
 static int test_recycled(void)
 {
-	return in_group(recycled);
+	return in_group(0, recycled);
 }
 
 /* ---- a group at its limit ---- */
@@ -957,23 +898,6 @@ static int set_limit(long long bytes)
 		return write_text(GROUP "/memory.max", "max");
 	snprintf(text, sizeof(text), "%lld", bytes);
 	return write_text(GROUP "/memory.max", text);
-}
-
-static long long oom_kills(void)
-{
-	FILE *f = fopen(GROUP "/memory.events", "r");
-	char name[32];
-	long long val;
-
-	while (f && fscanf(f, "%31s %lld", name, &val) == 2) {
-		if (strcmp(name, "oom_kill"))
-			continue;
-		fclose(f);
-		return val;
-	}
-	if (f)
-		fclose(f);
-	return -1;
 }
 
 /* So much for an arena that has nothing yet, and then as much as it wants */
@@ -1021,13 +945,13 @@ static int at_its_limit(void)
 	}
 	printf("# %u allocations failed\n", all);
 	CHECK(err || all);
-	CHECK_EQ(oom_kills(), 0);
+	CHECK_EQ(read_number(GROUP "/memory.events", "oom_kill"), 0);
 	return err;
 }
 
 static int test_at_its_limit(void)
 {
-	return in_group(at_its_limit);
+	return in_group(0, at_its_limit);
 }
 
 /* ---- sysfs ---- */
@@ -1113,7 +1037,7 @@ static int sysfs(void)
 
 static int test_sysfs(void)
 {
-	return in_group(sysfs);
+	return in_group(0, sysfs);
 }
 
 const struct test hostile_tests[] = {

@@ -26,7 +26,6 @@
 #include "ledger.h"
 
 #define PAGES		64
-#define PAGE		sysconf(_SC_PAGESIZE)
 #define NTH_MAX		2000
 #define AGAIN		100
 
@@ -46,20 +45,10 @@ static const struct {
 	{ "/sys/kernel/debug/fail_page_alloc/verbose", "0" },
 };
 
-static bool write_text(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	ssize_t len = fd < 0 ? -1 : write(fd, text, strlen(text));
-
-	if (fd >= 0)
-		close(fd);
-	return len >= 0;
-}
-
 static bool spare_nothing(void)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(knobs); i++) {
-		if (!write_text(knobs[i].path, knobs[i].value))
+		if (write_text(knobs[i].path, knobs[i].value))
 			return false;
 	}
 	return !access("/proc/thread-self/fail-nth", W_OK);
@@ -379,7 +368,7 @@ struct op {
 	/* Another arena for each failure */
 	bool fresh;
 	/* At least so many failures, else this is not what it seems to be */
-	int min;
+	unsigned int min;
 	/* What it may fail with beside -ENOMEM */
 	int other[2];
 };
@@ -805,19 +794,6 @@ static int teardown(const void *unused)
 	CHECK(met);
 	CHECK(none == 3);
 	return 0;
-}
-
-static bool scheduler_is(const char *state)
-{
-	char buf[32] = "";
-	FILE *f = fopen("/sys/kernel/sched_ext/state", "r");
-
-	if (!f)
-		return false;
-	if (!fgets(buf, sizeof(buf), f))
-		buf[0] = '\0';
-	fclose(f);
-	return !strncmp(buf, state, strlen(state));
 }
 
 /* Attach a scheduler in cid form and detach it; 0, or how attaching failed */

@@ -95,21 +95,59 @@ unsigned int shrink_arena_caches(void)
 	unsigned int nr = 0;
 	struct dirent *d;
 	char path[512];
-	int fd;
 
 	while (dir && (d = readdir(dir))) {
 		if (strncmp(d->d_name, "arena:", 6))
 			continue;
 		snprintf(path, sizeof(path), "/sys/kernel/slab/%s/shrink", d->d_name);
 		/* It may be gone by now */
-		fd = open(path, O_WRONLY | O_CLOEXEC);
-		nr += fd >= 0 && write(fd, "1", 1) == 1;
-		if (fd >= 0)
-			close(fd);
+		nr += !write_text(path, "1");
 	}
 	if (dir)
 		closedir(dir);
 	return nr;
+}
+
+int write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), err;
+
+	if (fd < 0)
+		return -errno;
+	err = write(fd, text, strlen(text)) < 0 ? -errno : 0;
+	close(fd);
+	return err;
+}
+
+long long read_number(const char *path, const char *key)
+{
+	FILE *f = fopen(path, "re");
+	long long val = -1, v;
+	char line[128];
+
+	while (f && fgets(line, sizeof(line), f)) {
+		char name[64];
+
+		if (!key ? sscanf(line, "%lld", &v) == 1 :
+			   sscanf(line, "%63s %lld", name, &v) == 2 && !strcmp(name, key))
+			val = v;
+	}
+	if (f)
+		fclose(f);
+	return val;
+}
+
+bool scheduler_is(const char *state)
+{
+	FILE *f = fopen("/sys/kernel/sched_ext/state", "re");
+	char buf[32] = "";
+
+	if (!f)
+		return false;
+	if (!fgets(buf, sizeof(buf), f))
+		buf[0] = '\0';
+	fclose(f);
+	return !strncmp(buf, state, strlen(state));
 }
 
 int run_on_cpu(int cpu)

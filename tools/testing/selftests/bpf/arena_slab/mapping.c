@@ -33,7 +33,6 @@
 #include "arena_slab.h"
 
 #define SEED	0x0123456700000000ULL
-#define PAGE	sysconf(_SC_PAGESIZE)
 #define DISK	"/dev/ram0"
 #define MAX_PAGES 1024	/* of progs/mapping.bpf.c */
 
@@ -685,18 +684,6 @@ static int read_text(const char *path, char *buf, size_t size)
 		return -1;
 	buf[len] = '\0';
 	return 0;
-}
-
-static int write_text(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	ssize_t len;
-
-	if (fd < 0)
-		return -1;
-	len = write(fd, text, strlen(text));
-	close(fd);
-	return len < 0 ? -1 : 0;
 }
 
 /* Only what the filter says: nothing but shared mappings of files, or what is usual */

@@ -10,19 +10,6 @@
 #include <unistd.h>
 #include "arena_slab.h"
 
-static bool state_is(const char *state)
-{
-	char buf[64] = "";
-	int fd = open("/sys/kernel/sched_ext/state", O_RDONLY);
-
-	if (fd < 0)
-		return false;
-	if (read(fd, buf, sizeof(buf) - 1) < 0)
-		buf[0] = '\0';
-	close(fd);
-	return !strncmp(buf, state, strlen(state));
-}
-
 /* The scheduler's object with only its struct_ops map, loaded */
 static struct bpf_object *load_scheduler(const char *name, const char *const *progs)
 {
@@ -62,7 +49,7 @@ static int expect_refused(const char *name, const char *const *progs, const char
 	struct bpf_link *link;
 	int err = 0;
 
-	if (!state_is("disabled"))
+	if (!scheduler_is("disabled"))
 		return SKIP("another sched_ext scheduler is there");
 	obj = load_scheduler(name, progs);
 	if (!obj)
@@ -131,11 +118,11 @@ static int check_cmasks(struct bpf_object *obj)
 
 static int run_attached(struct bpf_object *obj, struct arena_counters *c)
 {
-	CHECK(WAIT_FOR(10, state_is("enabled")));
+	CHECK(WAIT_FOR(10, scheduler_is("enabled")));
 	CHECK(slab_cache_exists("scx_cmask:"));
 	if (be_active() || check_cmasks(obj))
 		return 1;
-	CHECK(state_is("enabled"));
+	CHECK(scheduler_is("enabled"));
 	if (read_counters(arena_id(obj), c))
 		return 1;
 	CHECK(c->found);
@@ -151,7 +138,7 @@ static int run_scheduler(const char *name, const char *const *progs,
 	struct bpf_link *link;
 	int err;
 
-	if (!state_is("disabled"))
+	if (!scheduler_is("disabled"))
 		return SKIP("another sched_ext scheduler is there");
 	obj = load_scheduler(name, progs);
 	if (!obj)
@@ -165,7 +152,7 @@ static int run_scheduler(const char *name, const char *const *progs,
 	bpf_object__close(obj);
 	if (err)
 		return err;
-	CHECK(WAIT_FOR(20, state_is("disabled")));
+	CHECK(WAIT_FOR(20, scheduler_is("disabled")));
 	if (!WAIT_FOR(20, !slab_cache_exists("scx_cmask:")))
 		return FAIL("its cache is still there after 20 seconds");
 	return 0;
@@ -215,7 +202,7 @@ static int run_after_free(int (*provoke)(struct bpf_object *obj))
 	struct bpf_link *link;
 	int err;
 
-	if (!state_is("disabled"))
+	if (!scheduler_is("disabled"))
 		return SKIP("another sched_ext scheduler is there");
 	obj = load_scheduler("frees", progs);
 	if (!obj)
@@ -223,19 +210,19 @@ static int run_after_free(int (*provoke)(struct bpf_object *obj))
 	link = attach(obj, "frees");
 	if (!link)
 		err = FAIL("cannot be attached: %s", strerror(errno));
-	else if (!WAIT_FOR(10, state_is("enabled")))
+	else if (!WAIT_FOR(10, scheduler_is("enabled")))
 		err = FAIL("it is not enabled");
 	else if (run_prog(obj, "free_all_pages"))
 		err = FAIL("the pages cannot be freed");
 	else
 		err = provoke(obj);
-	if (!err && !state_is("enabled"))
+	if (!err && !scheduler_is("enabled"))
 		err = FAIL("it was thrown out");
 	bpf_link__destroy(link);
 	bpf_object__close(obj);
 	if (err)
 		return err;
-	CHECK(WAIT_FOR(20, state_is("disabled")));
+	CHECK(WAIT_FOR(20, scheduler_is("disabled")));
 	return 0;
 }
 

@@ -10,7 +10,6 @@
 #include "arena_slab.h"
 
 #define SEED	0x0123456700000000ULL
-#define PAGE	sysconf(_SC_PAGESIZE)
 
 #define ALL_PROGS PROGS("take", "take_fresh", "check", "give", "give_half", "peek", "poke")
 
