@@ -6,9 +6,10 @@ Usage: bench_plot.py FIGURES.json PLOT.svg
        bench_plot.py --merge ALL.json FIGURES.json...
 
 Above, instructions of a pair of 64 bytes against the objects that are live; below, of a
-hot pair by peer and size. An instruction is a nanosecond in what was measured with -icount.
-What the loop itself takes is subtracted, as in the tool's tables. Nothing is needed but Python, and nothing but a browser to look at it:
-colours are for light and dark, the font is the reader's.
+hot pair by peer and size; the median of the rounds, with a line from the fastest to the slowest
+one. An instruction is a nanosecond in what was measured with -icount. What the loop itself takes
+is subtracted, as in the tool's tables. Nothing is needed but Python, and nothing but a browser
+to look at it: colours are for light and dark, the font is the reader's.
 """
 import json
 import math
@@ -74,14 +75,14 @@ def is_null(peer):
 
 
 def table(figures):
-    """(work, peer, size) -> nanoseconds of a pair, without the loop."""
+    """(work, peer, size) -> nanoseconds of a pair, without the loop: median, min, max; live."""
     raw = {(f["work"], f["peer"], f["size"]): f for f in figures if f["unit"] == "ns"}
     out = {}
     for (work, peer, size), f in raw.items():
         null = raw.get((work, "bpf:null" if peer.startswith("bpf:") else "null", size))
         if not is_null(peer):
-            ns = f["median"] - (null["median"] if null else 0)
-            out[work, peer, size] = max(ns, 1), f["live"]
+            loop = null["median"] if null else 0
+            out[work, peer, size] = [max(f[k] - loop, 1) for k in ("median", "min", "max")], f["live"]
     return out
 
 
@@ -99,11 +100,20 @@ class Plot:
     def line(self, x1, y1, x2, y2, cls):
         self.add(f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{cls}"/>')
 
+    def spread(self, x, scale, ns):
+        """Where it can be seen."""
+        if ns[2] > 1.02 * ns[1]:
+            self.line(x, scale.y(ns[1]), x, scale.y(ns[2]), "axis")
+
     def svg(self):
         return ('<!-- SPDX-License-Identifier: GPL-2.0 -->\n<!-- made by vm/bench_plot.py -->\n'
                 f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
                 f'width="{WIDTH}" height="{HEIGHT}">\n<style>{STYLE}</style>\n' +
                 "\n".join(self.parts) + "\n</svg>\n")
+
+
+def said(ns):
+    return f"{ns[0]:,.0f} ({ns[1]:,.0f} to {ns[2]:,.0f})"
 
 
 class Scale:
@@ -150,7 +160,7 @@ def by_live(plot, pairs, top, bottom):
         plot.text(LEFT, top + 20, "not measured")
         return
     legend(plot, [p for p in LINES if any(peer == p for peer, _ in lines)], top - 16)
-    scale = Scale([ns for points in lines.values() for _, ns in points], top, bottom)
+    scale = Scale([v for points in lines.values() for _, ns in points for v in ns], top, bottom)
     scale.draw(plot)
     # None has no logarithm: it stands one step before the first that has one
     lives = sorted({live for points in lines.values() for live, _ in points})
@@ -166,12 +176,13 @@ def by_live(plot, pairs, top, bottom):
         plot.text(x(live), bottom + 18, f"{live:,}", "middle")
     for (peer, kind), points in sorted(lines.items()):
         points.sort()
-        path = " ".join(f"{x(live):.1f},{scale.y(ns):.1f}" for live, ns in points)
+        path = " ".join(f"{x(live):.1f},{scale.y(ns[0]):.1f}" for live, ns in points)
         plot.add(f'<polyline points="{path}" fill="none" stroke-width="2.5" stroke="{COLOURS[peer]}"'
                  f'{KINDS[kind]}/>')
         for live, ns in points:
-            plot.add(f'<circle cx="{x(live):.1f}" cy="{scale.y(ns):.1f}" r="3.5" fill="{COLOURS[peer]}">'
-                     f'<title>{escape(peer)}, {live:,} live: {ns:,.0f}</title></circle>')
+            plot.spread(x(live), scale, ns)
+            plot.add(f'<circle cx="{x(live):.1f}" cy="{scale.y(ns[0]):.1f}" r="3.5" fill="{COLOURS[peer]}">'
+                     f'<title>{escape(peer)}, {live:,} live: {said(ns)}</title></circle>')
 
 
 def by_size(plot, pairs, top, bottom):
@@ -183,7 +194,7 @@ def by_size(plot, pairs, top, bottom):
     peers = [p for p in COLOURS if any(peer == p for peer, _ in hot)]
     sizes = sorted({size for _, size in hot})
     legend(plot, peers, top - 52)
-    scale = Scale(hot.values(), top, bottom)
+    scale = Scale([v for ns in hot.values() for v in ns], top, bottom)
     scale.draw(plot)
     group = (WIDTH - RIGHT - LEFT) / len(sizes)
     bar = group * 0.86 / len(peers)
@@ -193,9 +204,11 @@ def by_size(plot, pairs, top, bottom):
             if (peer, size) not in hot:
                 continue
             ns = hot[peer, size]
-            plot.add(f'<rect x="{LEFT + i * group + group * 0.07 + j * bar:.1f}" y="{scale.y(ns):.1f}" '
-                     f'width="{bar * 0.9:.1f}" height="{max(bottom - scale.y(ns), 0.5):.1f}" '
-                     f'fill="{COLOURS[peer]}"><title>{escape(peer)}, {size:,} bytes: {ns:,.0f}</title></rect>')
+            x = LEFT + i * group + group * 0.07 + j * bar
+            plot.add(f'<rect x="{x:.1f}" y="{scale.y(ns[0]):.1f}" '
+                     f'width="{bar * 0.9:.1f}" height="{max(bottom - scale.y(ns[0]), 0.5):.1f}" '
+                     f'fill="{COLOURS[peer]}"><title>{escape(peer)}, {size:,} bytes: {said(ns)}</title></rect>')
+            plot.spread(x + bar * 0.45, scale, ns)
 
 
 def main(args):

@@ -5,8 +5,9 @@ Run by gdb (vm/profile.sh), which is attached to a VM of one CPU. QEMU's single 
 leaves interrupts and timers alone.
 
 Environment: ENTRY, the function; SKIP, how many calls to let go first; START, a function
-behind whose first call to begin with that; LIST, a file that gets each instruction; TABLE,
-one for the counts, since stdout is gdb's own.
+behind whose first call to begin with that; LIST, a file that gets each instruction, under the
+function it is in, with what was inlined there and its line in the source; TABLE, one for the
+counts, since stdout is gdb's own.
 """
 import collections
 import os
@@ -30,6 +31,12 @@ def place(pc):
     return inner, outer
 
 
+def line(pc):
+    """Where @pc comes from, as file:line."""
+    at = gdb.find_pc_line(pc)
+    return f"{os.path.basename(at.symtab.filename)}:{at.line}" if at.symtab else ""
+
+
 def run_to(function, skip):
     """Returns the address of @function, once it was called @skip times."""
     stop = gdb.Breakpoint(f"*{function}", type=gdb.BP_HARDWARE_BREAKPOINT)
@@ -50,14 +57,20 @@ def main():
     counts = collections.Counter()
     known = {}
     pc = start
+    function = None
     with open(os.environ["LIST"], "w", encoding="utf-8") as out:
         for step in range(MAX_STEPS):
             if pc not in known:
                 text = gdb.execute(f"x/i {pc:#x}", to_string=True)
-                known[pc] = (place(pc), text.split(":", 1)[1].strip())
-            where, text = known[pc]
+                # Without what is the same for each: "=>", address, symbol, white space
+                known[pc] = place(pc), line(pc), " ".join(text.split(":", 1)[1].split())
+            where, source, text = known[pc]
             counts[where] += 1
-            out.write(f"{step:6} {pc:#x} {where[1]:36} {where[0]:36} {text}\n")
+            if where[1] != function:
+                function = where[1]
+                out.write(f"{function}:\n")
+            inner = where[0] if where[0] != function else ""
+            out.write(f"{step + 1:5}  {text:48}  {source:22}  {inner}".rstrip() + "\n")
             gdb.execute("stepi", to_string=True)
             pc = gdb.selected_frame().pc()
             if pc == start:
