@@ -318,12 +318,13 @@ static void pages_have_nothing_of_the_kernels(struct kunit *test)
 	struct bpf_arena *arena = arena_of(test, TEST_PAGES, TEST_USER_START);
 	struct bpf_arena_cache *a = cache_of(test, arena, 24), *b = cache_of(test, arena, 136);
 	void **p = kunit_kcalloc(test, 1000, sizeof(*p), GFP_KERNEL), *large;
+	unsigned long dirty[NR_DIRTY];
 
 	if (IS_ENABLED(CONFIG_INIT_ON_FREE_DEFAULT_ON))
 		kunit_skip(test, "init_on_free clears objects");
 	KUNIT_ASSERT_NOT_NULL(test, p);
 	KUNIT_ASSERT_EQ(test, bpf_arena_prepare_alloc(arena, 1, PAGE_SIZE), 0);
-	dirty_free_pages();
+	dirty_free_pages(dirty);
 
 	for (int i = 0; i < 1000; i++) {
 		p[i] = i & 1 ? bpf_arena_cache_alloc(i & 2 ? a : b, GFP_KERNEL) :
@@ -335,6 +336,8 @@ static void pages_have_nothing_of_the_kernels(struct kunit *test)
 	large = prog_alloc(test, arena, 3 * PAGE_SIZE);
 	KUNIT_EXPECT_NOT_NULL(test, large);
 	KUNIT_EXPECT_EQ(test, strange_bytes(arena), 0);
+	/* else they had nothing to begin with */
+	KUNIT_EXPECT_GT(test, slabs_of_dirty_pages(arena, dirty), 0);
 
 	/* Freed in all ways: to sheaves, slabs, by irq_work; with an error; with their page */
 	for (int i = 0; i < 1000; i++) {

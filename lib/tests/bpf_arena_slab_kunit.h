@@ -39,18 +39,21 @@ static inline bool is_filled(const void *p, int c, size_t size)
 	return !memchr_inv(p, c, size);
 }
 
-/* Pages that are not zero, for whoever allocates next */
-static inline void dirty_free_pages(void)
-{
-	void *dirty[64];
+#define NR_DIRTY	64
 
-	for (int i = 0; i < ARRAY_SIZE(dirty); i++) {
-		dirty[i] = (void *)__get_free_page(GFP_KERNEL);
-		if (dirty[i])
-			memset(dirty[i], 0xff, PAGE_SIZE);
+/* Pages that are not zero, for whoever allocates next */
+static inline void dirty_free_pages(unsigned long pfn[NR_DIRTY])
+{
+	for (int i = 0; i < NR_DIRTY; i++) {
+		struct page *page = alloc_page(GFP_KERNEL);
+
+		pfn[i] = page ? page_to_pfn(page) : 0;
+		if (page)
+			memset(page_address(page), 0xff, PAGE_SIZE);
 	}
-	for (int i = 0; i < ARRAY_SIZE(dirty); i++)
-		free_page((unsigned long)dirty[i]);
+	for (int i = 0; i < NR_DIRTY; i++)
+		if (pfn[i])
+			__free_page(pfn_to_page(pfn[i]));
 }
 
 /* ---- slabs ---- */
@@ -98,6 +101,20 @@ static inline unsigned int objects_that_are(struct bpf_arena *arena, u16 state)
 		struct arena_slab *as = slab_at(arena, pgoff);
 
 		nr += as ? slab_objects_that_are(as, state) : 0;
+	}
+	return nr;
+}
+
+/* How many of those pages are slabs of the arena now? */
+static inline unsigned int slabs_of_dirty_pages(struct bpf_arena *arena, const unsigned long *pfn)
+{
+	unsigned int nr = 0;
+
+	for (u32 pgoff = 0; pgoff < arena->slabs->slots->nr_pages; pgoff++) {
+		struct arena_slab *as = slab_at(arena, pgoff);
+
+		for (int i = 0; as && i < NR_DIRTY; i++)
+			nr += pfn[i] == page_to_pfn(slab_page(as->slab));
 	}
 	return nr;
 }
