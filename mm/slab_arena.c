@@ -101,18 +101,18 @@ int slab_arena_check_args(const struct kmem_cache_args *args, unsigned int size,
 
 /*
  * Metadata is what an arena slab has more than others, so where the buckets of kmalloc()
- * have much room to spare it has caches of its own: by the number of objects in a slab,
- * for those of 256, 32 and 16 bytes. In the order in which they are tried.
+ * have much room to spare it has caches of its own: by the number of states in a slab,
+ * for objects of 256, 32 and 16 bytes. In the order in which they are tried.
  */
-static const u16 arena_meta_objects[] = { PAGE_SIZE / 256, PAGE_SIZE / 32, PAGE_SIZE / 16 };
-static struct kmem_cache *arena_meta_caches[ARRAY_SIZE(arena_meta_objects)] __ro_after_init;
+static const u16 arena_meta_states[] = { PAGE_SIZE / 256, PAGE_SIZE / 32, PAGE_SIZE / 16 };
+static struct kmem_cache *arena_meta_caches[ARRAY_SIZE(arena_meta_states)] __ro_after_init;
 
 static int __init arena_meta_init(void)
 {
 	static const char * const names[] = { "arena_slab:256", "arena_slab:32", "arena_slab:16" };
 
 	for (int i = 0; i < ARRAY_SIZE(names); i++) {
-		size_t size = struct_size_t(struct arena_slab, state, arena_meta_objects[i]);
+		size_t size = struct_size_t(struct arena_slab, state, arena_meta_states[i]);
 
 		/* Without it there is always kmalloc() */
 		arena_meta_caches[i] = kmem_cache_create(names[i], size,
@@ -122,9 +122,9 @@ static int __init arena_meta_init(void)
 }
 subsys_initcall(arena_meta_init);
 
-static struct kmem_cache *arena_meta_cache(unsigned int objects)
+static struct kmem_cache *arena_meta_cache(unsigned int states)
 {
-	size_t size = struct_size_t(struct arena_slab, state, objects);
+	size_t size = struct_size_t(struct arena_slab, state, states);
 
 	for (int i = 0; i < ARRAY_SIZE(arena_meta_caches); i++) {
 		struct kmem_cache *s = arena_meta_caches[i];
@@ -140,14 +140,13 @@ void slab_arena_init_cache(struct bpf_arena_cache *c)
 {
 	c->size = c->s->size;
 	c->index_factor = arena_index_factor(c->size);
-	c->meta = arena_meta_cache(PAGE_SIZE / c->size);
+	c->meta = arena_meta_cache(arena_slab_states(c->size));
 	kmem_cache_fill_barns(c->s, GFP_KERNEL);
 }
 
-static struct arena_slab *arena_meta_alloc(struct bpf_arena_cache *c, unsigned int objects,
-					   gfp_t gfp, bool allow_spin)
+static struct arena_slab *arena_meta_alloc(struct bpf_arena_cache *c, gfp_t gfp, bool allow_spin)
 {
-	size_t size = struct_size_t(struct arena_slab, state, objects);
+	size_t size = struct_size_t(struct arena_slab, state, arena_slab_states(c->size));
 	struct arena_slab *as = NULL;
 
 	if (allow_spin)
@@ -244,7 +243,7 @@ bool slab_arena_attach(struct kmem_cache *s, struct slab *slab, gfp_t gfp, bool 
 
 	gfp = (gfp & GFP_RECLAIM_MASK) | __GFP_NOWARN;
 	bpf_arena_slab_memcg_enter(c, &old, &memcg);
-	as = arena_meta_alloc(c, slab->objects, gfp, allow_spin);
+	as = arena_meta_alloc(c, gfp, allow_spin);
 	if (!as)
 		goto out;
 
@@ -254,7 +253,7 @@ bool slab_arena_attach(struct kmem_cache *s, struct slab *slab, gfp_t gfp, bool 
 	as->dead = 0;
 	atomic_set(&as->defer_head, ARENA_OBJ_END);
 	atomic_set(&as->rcu, ARENA_RCU_NONE);
-	for (unsigned int i = 0; i < as->objects; i++)
+	for (unsigned int i = 0; i < arena_slab_states(c->size); i++)
 		as->state[i] = ARENA_OBJ_FRESH;
 
 	/* Publishes the slot, with a barrier after the stores above */

@@ -345,11 +345,12 @@ void bpf_arena_cache_free(struct bpf_arena_cache *c, void *kaddr)
 {
 	unsigned long offset = (unsigned long)kaddr - c->kbase;
 	struct arena_slab *as;
+	int err;
 
 	if (unlikely(!kaddr))
 		return;
-	as = arena_cache_claim(c, offset);
-	if (!IS_ERR(as))
+	as = arena_cache_claim(c, offset, &err);
+	if (likely(as))
 		free_claimed(as, arena_slab_base(as) + offset_in_page(offset));
 }
 EXPORT_SYMBOL_GPL(bpf_arena_cache_free);

@@ -303,7 +303,8 @@ static inline unsigned long arena_page_kaddr(const struct bpf_arena_cache *c, u3
 /* The same in user space */
 static inline unsigned long arena_page_uaddr(const struct bpf_arena_cache *c, u32 pgoff)
 {
-	return (c->user_start & ~(u64)U32_MAX) + ((u32)c->user_start + (pgoff << PAGE_SHIFT));
+	/* An arena does not cross 4 GiB, see arena_get_unmapped_area() */
+	return c->user_start + ((unsigned long)pgoff << PAGE_SHIFT);
 }
 
 static __always_inline struct arena_slot_leaf *
@@ -319,22 +320,28 @@ static __always_inline unsigned long *arena_leaf_slot(struct arena_slot_leaf *le
 	return &leaf->slot[pgoff & (ARENA_LEAF_SLOTS - 1)];
 }
 
+/* Of pages none of which has a slot: nobody who reads has to ask whether there is a leaf */
+static inline struct arena_slot_leaf *arena_no_leaf(void)
+{
+	static_assert(sizeof(struct arena_slot_leaf) <= PAGE_SIZE);
+	return page_address(ZERO_PAGE(0));
+}
+
+/* To write there: NULL if there is no leaf */
 static inline unsigned long *arena_slot_ptr(const struct arena_slot_table *t, unsigned long pgoff)
 {
 	struct arena_slot_leaf *leaf = arena_slot_leaf(t, pgoff);
 
-	return leaf ? arena_leaf_slot(leaf, pgoff) : NULL;
+	return leaf != arena_no_leaf() ? arena_leaf_slot(leaf, pgoff) : NULL;
 }
 
 /* What stands there, for any @pgoff; 0 if nothing */
 static __always_inline unsigned long arena_slot_read(const struct arena_slot_table *t,
 						     unsigned long pgoff)
 {
-	struct arena_slot_leaf *leaf = NULL;
-
-	if (likely(pgoff < t->nr_pages))
-		leaf = arena_slot_leaf(t, pgoff);
-	return likely(leaf) ? READ_ONCE(*arena_leaf_slot(leaf, pgoff)) : 0;
+	if (unlikely(pgoff >= t->nr_pages))
+		return 0;
+	return READ_ONCE(*arena_leaf_slot(arena_slot_leaf(t, pgoff), pgoff));
 }
 
 /*
@@ -354,27 +361,38 @@ static __always_inline void arena_stat_add(u64 __percpu *stat, u64 nr)
 }
 
 /*
- * Win the LIVE state of the object at @offset in a slab, which pins the slab; up to
- * here it is only held by RCU. Pairs with the xchg in slab_arena_make_live(). Returns the
- * state that was there; it is won if that is LIVE, and never if there is no object.
+ * Offsets of a page lead to so many states: where @size does not divide a page, the last one
+ * is of what is behind the last object, and never LIVE.
  */
-static __always_inline u16 arena_slab_claim(struct arena_slab *as, unsigned int offset)
+static inline unsigned int arena_slab_states(unsigned int size)
 {
-	u64 word = arena_index_word(as->cache, offset);
-	unsigned int idx = word >> 32;
-
-	if (unlikely(idx >= as->objects || (u32)word >= as->cache->index_factor))
-		return ARENA_OBJ_CACHED;
-	return cmpxchg(&as->state[idx], ARENA_OBJ_LIVE, ARENA_OBJ_CACHED);
+	return DIV_ROUND_UP(PAGE_SIZE, size);
 }
 
 /*
- * Take the live object at @offset of page @pgoff from its user, if it is one of @c, or of
- * programs if that is NULL. Preemption is off, and what @slot leads to stays as long as that.
- * Returns the slab, which the object keeps from now on; or NULL, and @slot and @old say why.
+ * Win the LIVE state of the object at @offset in a slab, which pins the slab; up to
+ * here it is only held by RCU. Pairs with the xchg in slab_arena_make_live(). Returns
+ * whether it is won; @old is the state that was there, and not LIVE if it is not.
+ */
+static __always_inline bool arena_slab_claim(struct arena_slab *as, unsigned int offset, u16 *old)
+{
+	u64 word = arena_index_word(as->cache, offset);
+
+	*old = ARENA_OBJ_CACHED;
+	if (unlikely((u32)word >= as->cache->index_factor))
+		return false;
+	*old = ARENA_OBJ_LIVE;
+	return likely(try_cmpxchg(&as->state[word >> 32], old, ARENA_OBJ_CACHED));
+}
+
+/*
+ * Take the live object at @offset of page @pgoff from its user, if it is one of @c, or
+ * @of_program, of any of programs. Preemption is off, and what @slot leads to stays as long
+ * as that. Returns the slab, which the object keeps from now on; or NULL, and @slot and @old
+ * say why.
  */
 static __always_inline struct arena_slab *
-arena_claim(const struct arena_slot_table *t, const struct bpf_arena_cache *c,
+arena_claim(const struct arena_slot_table *t, const struct bpf_arena_cache *c, bool of_program,
 	    unsigned long pgoff, unsigned int offset, unsigned long *slot, u16 *old)
 {
 	struct arena_slab *as;
@@ -384,9 +402,9 @@ arena_claim(const struct arena_slot_table *t, const struct bpf_arena_cache *c,
 	if (unlikely(!arena_slot_is_slab(*slot)))
 		return NULL;
 	as = (struct arena_slab *)*slot;
-	if (likely(c ? as->cache == c : as->cache->of_program))
-		*old = arena_slab_claim(as, offset);
-	return likely(*old == ARENA_OBJ_LIVE) ? as : NULL;
+	if (unlikely(of_program ? !as->cache->of_program : as->cache != c))
+		return NULL;
+	return arena_slab_claim(as, offset, old) ? as : NULL;
 }
 
 /* The slab of @c at @pgoff, which has to be one */
@@ -398,15 +416,15 @@ static inline struct arena_slab *arena_slab_at(const struct bpf_arena_cache *c, 
 }
 
 /* Arena side: kernel/bpf/arena_slab.c */
-struct arena_slab *arena_cache_not_claimed(struct bpf_arena_cache *c, unsigned long offset,
-					   unsigned long slot, u16 old);
+int arena_cache_not_claimed(struct bpf_arena_cache *c, unsigned long offset, unsigned long slot,
+			    u16 old);
 
 /*
  * Take an object of a cache from its user, by its distance from kbase. Returns its slab,
- * which the object keeps from now on, or an error, counted and traced.
+ * which the object keeps from now on; or NULL, and @err, counted and traced.
  */
 static __always_inline struct arena_slab *
-arena_cache_claim(struct bpf_arena_cache *c, unsigned long offset)
+arena_cache_claim(struct bpf_arena_cache *c, unsigned long offset, int *err)
 {
 	/* An arena does not cross 4 GiB: what is less than its pages from its start is in it */
 	unsigned long pgoff = (offset - (u32)c->user_start) >> PAGE_SHIFT;
@@ -416,9 +434,11 @@ arena_cache_claim(struct bpf_arena_cache *c, unsigned long offset)
 
 	/* Holds up a grace period as rcu_read_lock() does, at a third of its cost */
 	preempt_disable();
-	as = arena_claim(c->slots, c, pgoff, offset_in_page(offset), &slot, &old);
-	if (unlikely(!as))
-		return arena_cache_not_claimed(c, offset, slot, old);
+	as = arena_claim(c->slots, c, false, pgoff, offset_in_page(offset), &slot, &old);
+	if (unlikely(!as)) {
+		*err = arena_cache_not_claimed(c, offset, slot, old);
+		return NULL;
+	}
 	preempt_enable();
 	return as;
 }

@@ -185,8 +185,8 @@ static __always_inline void arena_free_object(struct bpf_map *map, void *ptr,
 
 	sl = arena_slabs(arena);
 	preempt_disable();
-	as = likely(sl) ? arena_claim(sl->slots, NULL, compute_pgoff(arena, (long)ptr), offset,
-				      &slot, &old) : NULL;
+	as = likely(sl) ? arena_claim(sl->slots, NULL, true, compute_pgoff(arena, (long)ptr),
+				      offset, &slot, &old) : NULL;
 	if (unlikely(!as)) {
 		arena_free_other(arena, ptr, aux, slot, old);
 		return;

@@ -131,6 +131,11 @@ void bpf_arena_slab_memcg_exit(struct mem_cgroup *old, struct mem_cgroup *memcg)
 
 /* ---- slot table ---- */
 
+static unsigned long arena_nr_leaves(unsigned long nr_pages)
+{
+	return DIV_ROUND_UP(nr_pages, ARENA_LEAF_SLOTS);
+}
+
 /* The slot of an arena page, 0 if it has none. Any context, inside of RCU. */
 unsigned long arena_slot(struct bpf_arena *arena, u32 pgoff)
 {
@@ -191,7 +196,7 @@ VISIBLE_IF_KUNIT int arena_slots_add_leaf(struct arena_slabs *sl, u32 pgoff, gfp
 	struct arena_slot_leaf *leaf;
 
 	ARENA_STUB_REDIRECT(arena_slots_add_leaf, sl, pgoff, gfp, nolock);
-	if (READ_ONCE(*dir))
+	if (READ_ONCE(*dir) != arena_no_leaf())
 		return 0;
 
 	if (nolock)
@@ -200,7 +205,7 @@ VISIBLE_IF_KUNIT int arena_slots_add_leaf(struct arena_slabs *sl, u32 pgoff, gfp
 		leaf = kzalloc(sizeof(*leaf), gfp | __GFP_ACCOUNT);
 	if (!leaf)
 		return -ENOMEM;
-	if (cmpxchg(dir, NULL, leaf))
+	if (cmpxchg(dir, arena_no_leaf(), leaf) != arena_no_leaf())
 		nolock ? kfree_nolock(leaf) : kfree(leaf);
 	else
 		atomic_long_add(sizeof(*leaf), &sl->meta);
@@ -335,7 +340,7 @@ VISIBLE_IF_KUNIT int arena_place_slab(struct arena_slabs *sl, struct arena_slab 
 
 static size_t arena_slab_bytes(const struct arena_slab *as)
 {
-	return struct_size(as, state, as->objects);
+	return struct_size(as, state, arena_slab_states(as->cache->size));
 }
 
 /**
@@ -738,7 +743,7 @@ struct arena_slabs *arena_slabs_create(struct bpf_arena *arena)
 	arena_faults_init(&sl->faults, arena);
 
 	bpf_map_memcg_enter(&arena->map, &old, &memcg);
-	sl->slots = kvzalloc(struct_size(sl->slots, dir, DIV_ROUND_UP(nr_pages, ARENA_LEAF_SLOTS)),
+	sl->slots = kvzalloc(struct_size(sl->slots, dir, arena_nr_leaves(nr_pages)),
 			     GFP_KERNEL_ACCOUNT);
 	if (!sl->slots) {
 		bpf_map_memcg_exit(old, memcg);
@@ -746,8 +751,9 @@ struct arena_slabs *arena_slabs_create(struct bpf_arena *arena)
 		return ERR_PTR(-ENOMEM);
 	}
 	sl->slots->nr_pages = nr_pages;
-	atomic_long_set(&sl->meta, struct_size(sl->slots, dir,
-					       DIV_ROUND_UP(nr_pages, ARENA_LEAF_SLOTS)));
+	for (unsigned long i = 0; i < arena_nr_leaves(nr_pages); i++)
+		sl->slots->dir[i] = arena_no_leaf();
+	atomic_long_set(&sl->meta, struct_size(sl->slots, dir, arena_nr_leaves(nr_pages)));
 
 	/*
 	 * No arena crosses 4 GiB, see arena_get_unmapped_area(): at the beginning no range
@@ -994,21 +1000,22 @@ bool bpf_arena_cache_alloc_bulk(struct bpf_arena_cache *c, gfp_t gfp, size_t nr,
 EXPORT_SYMBOL_GPL(bpf_arena_cache_alloc_bulk);
 
 /* What could not be claimed. Preemption is off, and on when it returns. */
-struct arena_slab *arena_cache_not_claimed(struct bpf_arena_cache *c, unsigned long offset,
-					   unsigned long slot, u16 old)
+int arena_cache_not_claimed(struct bpf_arena_cache *c, unsigned long offset, unsigned long slot,
+			    u16 old)
 {
 	/* A trace of it, on PREEMPT_RT, is nothing for preemption off */
 	guard(rcu)();
 	preempt_enable();
-	return ERR_PTR(arena_cache_refuse(c, offset, slot, old));
+	return arena_cache_refuse(c, offset, slot, old);
 }
 
 static int arena_cache_free_nolock(struct bpf_arena_cache *c, unsigned long offset)
 {
-	struct arena_slab *as = arena_cache_claim(c, offset);
+	int err;
+	struct arena_slab *as = arena_cache_claim(c, offset, &err);
 
-	if (IS_ERR(as))
-		return PTR_ERR(as);
+	if (!as)
+		return err;
 	slab_arena_free_nolock(as, arena_slab_base(as) + offset_in_page(offset));
 	return 0;
 }
@@ -1071,11 +1078,12 @@ size_t bpf_arena_cache_free_bulk(struct bpf_arena_cache *c, size_t nr, void **ka
 	for (size_t i = 0; i < nr; i++) {
 		unsigned long offset = (unsigned long)kaddrs[i] - c->kbase;
 		struct arena_slab *as;
+		int err;
 
 		if (!kaddrs[i])
 			continue;
-		as = arena_cache_claim(c, offset);
-		if (IS_ERR(as))
+		as = arena_cache_claim(c, offset, &err);
+		if (!as)
 			continue;
 		batch[cnt++] = arena_slab_base(as) + offset_in_page(offset);
 		if (cnt == ARENA_FREE_BATCH) {
@@ -1108,11 +1116,12 @@ void bpf_arena_cache_free_rcu(struct bpf_arena_cache *c, void *kaddr)
 {
 	unsigned long offset = (unsigned long)kaddr - c->kbase;
 	struct arena_slab *as;
+	int err;
 
 	if (!kaddr)
 		return;
-	as = arena_cache_claim(c, offset);
-	if (!IS_ERR(as))
+	as = arena_cache_claim(c, offset, &err);
+	if (as)
 		slab_arena_free_rcu(as, arena_slab_base(as) + offset_in_page(offset));
 }
 EXPORT_SYMBOL_GPL(bpf_arena_cache_free_rcu);
@@ -1203,8 +1212,9 @@ void arena_slabs_free(struct bpf_arena *arena)
 	ARENA_STUB_REDIRECT(arena_slabs_free, arena);
 	if (!sl)
 		return;
-	for (unsigned long i = 0; i < DIV_ROUND_UP(sl->slots->nr_pages, ARENA_LEAF_SLOTS); i++)
-		kfree(sl->slots->dir[i]);
+	for (unsigned long i = 0; i < arena_nr_leaves(sl->slots->nr_pages); i++)
+		if (sl->slots->dir[i] != arena_no_leaf())
+			kfree(sl->slots->dir[i]);
 	kvfree(sl->slots);
 	kfree(sl);
 }
