@@ -24,7 +24,6 @@
 #include <linux/bitfield.h>
 #include <linux/bits.h>
 #include <linux/build_bug.h>
-#include <linux/err.h>
 #include <linux/irq_work.h>
 #include <linux/kasan.h>
 #include <linux/llist.h>
@@ -38,7 +37,6 @@
 #include <linux/slab.h>
 
 struct bpf_arena;
-struct obj_cgroup;
 struct slab;
 
 /*

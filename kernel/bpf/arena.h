@@ -271,6 +271,7 @@ enum arena_counter {
  * @drain_done: the value of @drain_started when the worker last finished
  * @wait: they wait here
  * @going: the arena goes; ranges need not be marked as free any more
+ * @objcg: who pays for pages; the map's, without a reference
  * @has_zero: the (u32)uaddr of the first page is 0; nobody gets it
  * @counters: see enum arena_counter
  * @meta: bytes of metadata that are charged: @slots, its leaves, struct arena_slab
@@ -294,6 +295,7 @@ struct arena_slabs {
 	unsigned long drain_done;
 	wait_queue_head_t wait;
 	bool going;
+	struct obj_cgroup *objcg;
 	bool has_zero;
 	atomic_long_t counters[ARENA_NR_COUNTERS];
 	atomic_long_t meta;

@@ -85,16 +85,19 @@ static atomic64_t arena_slabs_id;
 
 /* ---- accounting ---- */
 
-/* The map's objcg pays for pages and metadata, and outlives them */
+/*
+ * The map's objcg pays for pages and metadata, and outlives them. A map can be found before
+ * it has one, so it is read once: what nobody was charged for is given back to nobody.
+ */
 #ifdef CONFIG_MEMCG
-static struct obj_cgroup *arena_objcg(const struct bpf_arena *arena)
+static void arena_set_objcg(struct arena_slabs *sl)
 {
-	return mem_cgroup_disabled() ? NULL : arena->map.objcg;
+	sl->objcg = mem_cgroup_disabled() ? NULL : READ_ONCE(sl->arena->map.objcg);
 }
 
 VISIBLE_IF_KUNIT int arena_charge_page(struct bpf_arena *arena, gfp_t gfp)
 {
-	struct obj_cgroup *objcg = arena_objcg(arena);
+	struct obj_cgroup *objcg = arena->slabs->objcg;
 
 	ARENA_STUB_REDIRECT(arena_charge_page, arena, gfp);
 	return objcg ? obj_cgroup_charge(objcg, gfp, PAGE_SIZE) : 0;
@@ -102,12 +105,14 @@ VISIBLE_IF_KUNIT int arena_charge_page(struct bpf_arena *arena, gfp_t gfp)
 
 static void arena_uncharge_page(struct bpf_arena *arena)
 {
-	struct obj_cgroup *objcg = arena_objcg(arena);
+	struct obj_cgroup *objcg = arena->slabs->objcg;
 
 	if (objcg)
 		obj_cgroup_uncharge(objcg, PAGE_SIZE);
 }
 #else
+static void arena_set_objcg(struct arena_slabs *sl) {}
+
 VISIBLE_IF_KUNIT int arena_charge_page(struct bpf_arena *arena, gfp_t gfp)
 {
 	ARENA_STUB_REDIRECT(arena_charge_page, arena, gfp);
@@ -731,6 +736,7 @@ struct arena_slabs *arena_slabs_create(struct bpf_arena *arena)
 	if (!sl)
 		return ERR_PTR(-ENOMEM);
 	sl->arena = arena;
+	arena_set_objcg(sl);
 	sl->id = atomic64_inc_return(&arena_slabs_id);
 	mutex_init(&sl->lock);
 	INIT_LIST_HEAD(&sl->caches);

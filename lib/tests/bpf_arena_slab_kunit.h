@@ -41,9 +41,10 @@ static inline bool is_filled(const void *p, int c, size_t size)
 
 #define NR_DIRTY	64
 
-/* Pages that are not zero, for whoever allocates next */
+/* Pages that are not zero, for whoever allocates next on this CPU, where the caller stays */
 static inline void dirty_free_pages(unsigned long pfn[NR_DIRTY])
 {
+	set_cpus_allowed_ptr(current, cpumask_of(raw_smp_processor_id()));
 	for (int i = 0; i < NR_DIRTY; i++) {
 		struct page *page = alloc_page(GFP_KERNEL);
 
@@ -105,11 +106,12 @@ static inline unsigned int objects_that_are(struct bpf_arena *arena, u16 state)
 	return nr;
 }
 
-/* How many of those pages are slabs of the arena now? */
+/* How many of those pages are slabs of the arena now? The caller may go elsewhere. */
 static inline unsigned int slabs_of_dirty_pages(struct bpf_arena *arena, const unsigned long *pfn)
 {
 	unsigned int nr = 0;
 
+	set_cpus_allowed_ptr(current, cpu_possible_mask);
 	for (u32 pgoff = 0; pgoff < arena->slabs->slots->nr_pages; pgoff++) {
 		struct arena_slab *as = slab_at(arena, pgoff);
 
