@@ -53,6 +53,27 @@ static __always_inline void clear_object(void *p, unsigned int size)
 }
 
 /*
+ * From the node that the task's policy asks for. Out of line: elsewhere the compiler knows
+ * that none was asked for. Looking at the policy may wait for who changes it.
+ */
+static noinline void *alloc_arena_strict(struct kmem_cache *s, gfp_t gfp, unsigned int alloc_flags)
+{
+	int node = apply_strict_numa_policy(NUMA_NO_NODE);
+
+	return alloc_from_pcs(s, gfp, alloc_flags, node) ?:
+	       alloc_arena_slow(s, gfp, node, alloc_flags);
+}
+
+static __always_inline bool arena_strict_numa(void)
+{
+#ifdef CONFIG_NUMA
+	return static_branch_unlikely(&strict_numa);
+#else
+	return false;
+#endif
+}
+
+/*
  * kmem_cache_alloc_node() of arena caches, which have no object extensions, no KFENCE
  * and no kmemleak. Nor its tracepoint: an address in the direct map tells nobody who
  * has the object.
@@ -69,15 +90,14 @@ alloc_arena(struct kmem_cache *s, gfp_t gfp, int node, unsigned int alloc_flags)
 		might_alloc(allowed);
 		if (unlikely(should_failslab(s, allowed)))
 			return NULL;
-		/* Looking at the task's policy may wait for who changes it */
-		node = apply_strict_numa_policy(node);
 	}
-	object = alloc_from_pcs(s, gfp, alloc_flags, node);
-	if (unlikely(!object)) {
-		object = alloc_arena_slow(s, gfp, node, alloc_flags);
-		if (!object)
-			return NULL;
-	}
+	if (alloc_flags_allow_spinning(alloc_flags) && node == NUMA_NO_NODE && arena_strict_numa())
+		object = alloc_arena_strict(s, gfp, alloc_flags);
+	else
+		object = alloc_from_pcs(s, gfp, alloc_flags, node) ?:
+			 alloc_arena_slow(s, gfp, node, alloc_flags);
+	if (unlikely(!object))
+		return NULL;
 	object = kasan_slab_alloc(s, object, gfp, false);
 	if (slab_want_init_on_alloc(gfp, s))
 		clear_object(object, s->object_size);
