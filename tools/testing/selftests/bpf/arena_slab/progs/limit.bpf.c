@@ -6,7 +6,7 @@
 #define ARENA_PAGES	2048
 #include "common.bpf.h"
 
-#define PER_SIZE	64
+#define PER_SIZE	32
 #define NR_PAGES	32
 
 static const u32 sizes[] = { 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 0 };
