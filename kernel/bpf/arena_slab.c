@@ -87,7 +87,8 @@ static atomic64_t arena_slabs_id;
 
 /*
  * The map's objcg pays for pages and metadata, and outlives them. A map can be found before
- * it has one, so it is read once: what nobody was charged for is given back to nobody.
+ * it has one, so for pages it is read once: what nobody was charged for is given back to
+ * nobody. Metadata know who paid.
  */
 #ifdef CONFIG_MEMCG
 static void arena_set_objcg(struct arena_slabs *sl)
