@@ -474,14 +474,33 @@ static unsigned int sweep_start(struct kunit *test, const char *symbol, unsigned
 	return nr;
 }
 
+/*
+ * Between trace_hardirqs_on() and the instruction that switches irqs on lockdep takes them
+ * for on, as it does for a moment after they went off. An exception tells it better; a probe
+ * that became a jump is none, and whoever takes a lock there warns. So tell it, as
+ * irqentry_nmi_enter() does. Returns true if trace_hardirqs_on() has to take that back.
+ */
+static bool tell_lockdep_of_irqs(void)
+{
+	bool misled = irqs_disabled() && lockdep_hardirqs_enabled();
+
+	if (misled)
+		trace_hardirqs_off();
+	return misled;
+}
+
 static int sweep_pre_handler(struct kprobe *p, struct pt_regs *regs)
 {
 	struct sweep *s = container_of(p, struct sweep, probe);
 
 	/* Twice: as it is, and with what the first time has left behind */
 	if (READ_ONCE(top.limit) && s->hits < 2) {
+		bool misled = tell_lockdep_of_irqs();
+
 		s->hits++;
 		act_on_top(IN_KPROBE);
+		if (misled)
+			trace_hardirqs_on();
 	}
 	return 0;
 }
@@ -657,9 +676,13 @@ static int twice_each_pre_handler(struct kprobe *p, struct pt_regs *regs)
 	void *object = twice.p;
 
 	if (current == twice.task && READ_ONCE(twice.probe) == p) {
+		bool misled = tell_lockdep_of_irqs();
+
 		twice.probe = NULL;
 		twice.hits++;
 		prog_free(twice.test, twice.arena, object);
+		if (misled)
+			trace_hardirqs_on();
 	}
 	return 0;
 }
