@@ -110,6 +110,21 @@ static inline void settle(struct bpf_arena *arena)
 	flush_work(&arena->free_work);
 }
 
+/* Programs may go on meanwhile */
+static inline bool has_slabs(struct bpf_arena_cache *c)
+{
+	guard(rcu)();
+	for (u32 pgoff = 0; pgoff < c->arena->slabs->slots->nr_pages; pgoff++) {
+		struct arena_slab *as = slab_at(c->arena, pgoff);
+
+		if (as && as->cache == c)
+			return true;
+		if (!arena_slot_ptr(c->arena->slabs->slots, pgoff))
+			pgoff |= ARENA_LEAF_SLOTS - 1;
+	}
+	return false;
+}
+
 /* All that is not live is on the free list of its slab, or gone with its page */
 static inline void flush_all(struct bpf_arena *arena)
 {
@@ -120,8 +135,10 @@ static inline void flush_all(struct bpf_arena *arena)
 	if (!sl)
 		return;
 	mutex_lock(&sl->lock);
+	/* Work on every CPU: not for each class that nobody uses */
 	list_for_each_entry(c, &sl->caches, list)
-		kmem_cache_shrink(c->s);
+		if (has_slabs(c))
+			kmem_cache_shrink(c->s);
 	mutex_unlock(&sl->lock);
 	settle(arena);
 }
