@@ -178,6 +178,7 @@ make_setup() {
 	arm64) cross=aarch64-linux-gnu- ;;
 	riscv) cross=riscv64-linux-gnu- ;;
 	s390) cross=s390x-linux-gnu- ;;
+	i386) cross=i686-linux-gnu- ;;
 	mips) cross=mips64el-linux-gnuabi64- ;;
 	esac
 	MAKE=(make -C "$tree" O="$out" ARCH="$arch" -j"$JOBS")
@@ -582,6 +583,7 @@ check_arch() {
 		make_setup "$TREE" "$on" "$arch" gcc
 		configure "$on" allnoconfig
 		for have in 64BIT BPF_SYSCALL BPF_JIT; do
+			[ "$arch-$have" != i386-64BIT ] || continue
 			grep -q "^CONFIG_$have=y" "$on/.config" || die "$(shown "$on/.config") has no CONFIG_$have, for which it is there"
 		done
 		{
@@ -592,12 +594,16 @@ check_arch() {
 		} >"$out"
 		mapfile -t mine < <(objects P "$arch" | grep -v kasan; [ "$have" = none ] || objects N "$arch")
 		mapfile -t mine < <(printf '%s\n' "${mine[@]}" | grep -vxE 'kernel/bpf/arena_fault.o|lib/tests/bpf_arena_addr_kunit.o' | sort -u)
+		# 32 bits have no arenas
+		[ "$arch" != i386 ] ||
+			mapfile -t mine < <(printf '%s\n' "${mine[@]}" | grep -vxE 'kernel/bpf/(arena|range_tree)\.o')
 		try "arch-$arch" filling "$on" built "$on" "${mine[@]}"
 		findings "$TREE" <"$STEP_LOG" >>"$out"
 		verdict "$arch, ${#mine[@]} objects" "$out" "$rc" "$STEP_LOG"
 	done <<-END
 		riscv option riscv64-linux-gnu-
 		s390 option s390x-linux-gnu- CONFIG_MARCH_Z13=y
+		i386 none i686-linux-gnu-
 		mips none mips64el-linux-gnuabi64- CONFIG_64BIT=y CONFIG_CPU_LITTLE_ENDIAN=y CONFIG_MIPS_MALTA=y CONFIG_CPU_MIPS64_R2=y
 	END
 }

@@ -170,7 +170,9 @@ struct arena_slab {
 /* Page counts and offsets reach 2^20, and the end of the stack is another value */
 #define ARENA_SLOT_NEXT_END	BIT(20)
 static_assert(SZ_4G / PAGE_SIZE <= BIT(20));
+#ifdef CONFIG_SLAB_BPF_ARENA
 static_assert(__alignof__(struct arena_slab) > ARENA_SLOT_KIND);
+#endif
 
 static inline bool arena_slot_is_slab(unsigned long slot)
 {
