@@ -102,19 +102,25 @@ int slab_arena_check_args(const struct kmem_cache_args *args, unsigned int size,
 /*
  * Metadata is what an arena slab has more than others, so where the buckets of kmalloc()
  * have much room to spare it has caches of its own: by the number of states in a slab,
- * for objects of 256, 32 and 16 bytes. In the order in which they are tried.
+ * for objects of such sizes. In the order in which they are tried.
  */
-static const u16 arena_meta_states[] = { PAGE_SIZE / 256, PAGE_SIZE / 32, PAGE_SIZE / 16 };
+static const u16 arena_meta_states[] = {
+	PAGE_SIZE / 256, PAGE_SIZE / 64, PAGE_SIZE / 32, PAGE_SIZE / 16
+};
 static struct kmem_cache *arena_meta_caches[ARRAY_SIZE(arena_meta_states)] __ro_after_init;
 
 static int __init arena_meta_init(void)
 {
-	static const char * const names[] = { "arena_slab:256", "arena_slab:32", "arena_slab:16" };
+	static const char * const names[] = {
+		"arena_slab:256", "arena_slab:64", "arena_slab:32", "arena_slab:16"
+	};
 
 	for (int i = 0; i < ARRAY_SIZE(names); i++) {
 		size_t size = struct_size_t(struct arena_slab, state, arena_meta_states[i]);
 
 		/* Without it there is always kmalloc() */
+		if (size == kmalloc_size_roundup(size))
+			continue;
 		arena_meta_caches[i] = kmem_cache_create(names[i], size,
 							 __alignof__(struct arena_slab), 0, NULL);
 	}
@@ -139,6 +145,7 @@ static struct kmem_cache *arena_meta_cache(unsigned int states)
 void slab_arena_init_cache(struct bpf_arena_cache *c)
 {
 	c->size = c->s->size;
+	c->objects = PAGE_SIZE / c->size;
 	c->index_factor = arena_index_factor(c->size);
 	c->meta = arena_meta_cache(arena_slab_states(c->size));
 	kmem_cache_fill_barns(c->s, GFP_KERNEL);
@@ -180,13 +187,18 @@ static bool arena_list_add(u32 pgoff, u32 *next, atomic_t *list)
 	return first == ARENA_LIST_END;
 }
 
-static struct arena_slab *slab_to_arena(struct kmem_cache *s, const struct slab *slab)
+static u32 slab_arena_pgoff(const struct slab *slab)
 {
 	/*
 	 * inuse changes under our feet, arena_pgoff does not: it is set before
 	 * anybody else sees the slab, and each update copies the whole word.
 	 */
-	return arena_slab_at(s->arena, data_race((u32)slab->arena_pgoff));
+	return data_race((u32)slab->arena_pgoff);
+}
+
+static struct arena_slab *slab_to_arena(struct kmem_cache *s, const struct slab *slab)
+{
+	return arena_slab_at(s->arena, slab_arena_pgoff(slab));
 }
 
 static unsigned int arena_obj_index(const struct kmem_cache *s, const struct arena_slab *as,
@@ -207,7 +219,7 @@ void *slab_arena_get_link(struct kmem_cache *s, void *object)
 	 * and then it is free: others may push, but not take. A link that is none must
 	 * not lead out of the slab in any case.
 	 */
-	if ((tag != ARENA_OBJ_FREE && tag != ARENA_OBJ_FREED) || link >= as->objects)
+	if ((tag != ARENA_OBJ_FREE && tag != ARENA_OBJ_FREED) || link >= s->arena->objects)
 		return NULL;
 	return arena_slab_base(as) + (size_t)link * s->size;
 }
@@ -249,10 +261,7 @@ bool slab_arena_attach(struct kmem_cache *s, struct slab *slab, gfp_t gfp, bool 
 
 	as->slab = slab;
 	as->cache = c;
-	as->objects = slab->objects;
-	as->dead = 0;
 	atomic_set(&as->defer_head, ARENA_OBJ_END);
-	atomic_set(&as->rcu, ARENA_RCU_NONE);
 	for (unsigned int i = 0; i < arena_slab_states(c->size); i++)
 		as->state[i] = ARENA_OBJ_FRESH;
 
@@ -263,6 +272,8 @@ bool slab_arena_attach(struct kmem_cache *s, struct slab *slab, gfp_t gfp, bool 
 		goto out;
 	}
 	slab->arena_pgoff = as->pgoff;
+	/* Nobody has an object yet that could be freed */
+	atomic_set(&as->rcu, ARENA_RCU_NONE);
 out:
 	bpf_arena_slab_memcg_exit(old, memcg);
 	return as;
@@ -280,10 +291,13 @@ void slab_arena_release(struct kmem_cache *s, struct slab *slab)
 	as = slab_to_arena(s, slab);
 	/*
 	 * One winner. Those who could compete exclude each other already: shrink
-	 * and detach by slab_mutex, both and a last free by the list_lock.
+	 * and detach by slab_mutex, both and a last free by the list_lock. An object
+	 * whose free was deferred would have kept the slab.
 	 */
-	if (WARN_ON_ONCE(cmpxchg(&as->dead, 0, 1)))
+	if (WARN_ON_ONCE(atomic_cmpxchg(&as->defer_head, ARENA_OBJ_END, ARENA_SLAB_DEAD) !=
+			 ARENA_OBJ_END))
 		return;
+	as->pgoff = slab_arena_pgoff(slab);
 	bpf_arena_slab_unmap(as);
 }
 
@@ -319,7 +333,8 @@ void slab_arena_defer(struct arena_slab *as, unsigned int idx)
 		WRITE_ONCE(as->state[idx], ARENA_OBJ_DEFERRED | head);
 	} while (!atomic_try_cmpxchg(&as->defer_head, &head, idx));
 
-	if (head == ARENA_OBJ_END && arena_list_add(as->pgoff, &as->next, &c->deferred)) {
+	if (head == ARENA_OBJ_END &&
+	    arena_list_add(slab_arena_pgoff(as->slab), &as->next, &c->deferred)) {
 		if (in_irq_work())
 			WRITE_ONCE(c->deferred_in_irq, true);
 		irq_work_queue(&c->deferred_irq);
@@ -443,7 +458,8 @@ void slab_arena_free_rcu(struct arena_slab *as, void *object)
 				     ARENA_RCU_WORD(idx, FIELD_GET(ARENA_RCU_WAIT, old))));
 
 	/* As for deferred frees: the irq_work after the slab is in the list */
-	if (old == ARENA_RCU_NONE && arena_list_add(as->pgoff, &as->rcu_next, &c->rcu_new))
+	if (old == ARENA_RCU_NONE &&
+	    arena_list_add(slab_arena_pgoff(as->slab), &as->rcu_next, &c->rcu_new))
 		irq_work_queue(&c->rcu_irq);
 }
 
@@ -608,7 +624,7 @@ static void slab_arena_walk(struct kmem_cache *s,
 		if (!arena_slot_is_slab(slot))
 			continue;
 		as = (struct arena_slab *)slot;
-		if (as->cache == s->arena && !READ_ONCE(as->dead))
+		if (as->cache == s->arena && atomic_read(&as->defer_head) != ARENA_SLAB_DEAD)
 			discard(s, as->slab);
 	}
 }

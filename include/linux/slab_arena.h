@@ -15,7 +15,7 @@
  *	slots		dir[0]->slot[3] -> struct arena_slab
  *	slab page	64 objects; any byte of them may change at any moment
  *	struct slab	freelist (direct map), counters { inuse, objects, pgoff 3 }
- *	arena_slab	40 bytes + state[64], 2 bytes an object: 4.1 % of the page
+ *	arena_slab	32 bytes + state[64], 2 bytes an object: 3.9 % of the page
  */
 #ifndef _LINUX_SLAB_ARENA_H
 #define _LINUX_SLAB_ARENA_H
@@ -117,11 +117,11 @@ enum arena_bad_free {
  * @rcu_next: in &bpf_arena_cache.rcu_new or .rcu_wait while @rcu is not empty
  * @node: later, in the arena's list of dead slabs; never in others as well, because an
  *	object on a stack keeps the slab in use
- * @pgoff: arena page offset
- * @defer_head: stack of objects whose free was deferred; ARENA_OBJ_END if none
+ * @defer_head: stack of objects whose free was deferred; ARENA_OBJ_END if none, and
+ *	ARENA_SLAB_DEAD once the slab was given up
  * @rcu: two stacks of objects that wait for a grace period, see mm/slab_arena.c
- * @objects: number of objects
- * @dead: set by the one who gives the slab up
+ * @pgoff: before there are objects and after the last one, in the place of @rcu: arena
+ *	page offset, which SLUB's &struct slab has in between
  * @state: one for each object, see above
  *
  * Freed no earlier than an RCU grace period after its slot stopped pointing at
@@ -138,13 +138,15 @@ struct arena_slab {
 		};
 		struct llist_node node;
 	};
-	u32 pgoff;
 	atomic_t defer_head;
-	atomic_t rcu;
-	u16 objects;
-	u16 dead;
+	union {
+		atomic_t rcu;
+		u32 pgoff;
+	};
 	u16 state[];
 };
+
+#define ARENA_SLAB_DEAD		(U16_MAX + 1)
 
 /* Full sheaves that SLUB keeps for a node of a cache: MAX_FULL_SHEAVES in mm/slub.c */
 #define SLAB_ARENA_FULL_SHEAVES	10
@@ -172,6 +174,8 @@ struct arena_slab {
 static_assert(SZ_4G / PAGE_SIZE <= BIT(20));
 #ifdef CONFIG_SLAB_BPF_ARENA
 static_assert(__alignof__(struct arena_slab) > ARENA_SLOT_KIND);
+/* One a page: with 16 states, for objects of 256 bytes, it fits 64 bytes */
+static_assert(sizeof(struct arena_slab) == 32);
 #endif
 
 static inline bool arena_slot_is_slab(unsigned long slot)
@@ -209,6 +213,7 @@ struct arena_cache_stats {
  * @kbase: kern_vm_start
  * @user_start: user_vm_start
  * @size: distance of two objects in a slab
+ * @objects: how many of them a slab has
  * @meta: where its &struct arena_slab come from; NULL: kmalloc()
  * @index_factor: see arena_index_word()
  * @map_id: the arena's, 0 if it has none
@@ -235,6 +240,7 @@ struct bpf_arena_cache {
 	unsigned long kbase;
 	u64 user_start;
 	unsigned int size;
+	unsigned int objects;
 	struct kmem_cache *meta;
 	u32 map_id;
 	u64 index_factor;

@@ -123,11 +123,11 @@ static void arena_judge_slab(struct arena_bad *b, struct arena_slab *as)
 
 	b->c = as->cache;
 	idx = b->offset / b->c->size;
-	if (idx < as->objects) {
+	if (idx < b->c->objects) {
 		b->object = arena_uaddr(b->c->arena, b->pgoff, idx * b->c->size);
 		b->size = b->c->size;
 	}
-	if (idx >= as->objects || idx * b->c->size != b->offset)
+	if (idx >= b->c->objects || idx * b->c->size != b->offset)
 		b->kind = ARENA_BAD_INTERIOR;
 	else if (b->old == ARENA_OBJ_FRESH || (b->old & ARENA_OBJ_TAG) == ARENA_OBJ_FREE)
 		b->kind = ARENA_BAD_NEVER;

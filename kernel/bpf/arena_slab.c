@@ -7,7 +7,7 @@
  * 7f7d_2620_0000, and a slab of 64-byte objects:
  *
  *	range tree	pages [1, 255] are free, page 0 is taken
- *	slots		slot 0 -> struct arena_slab { pgoff 0, slab }, whose page is at
+ *	slots		slot 0 -> struct arena_slab { slab, cache }, whose page is at
  *			ffff_8881_0a4c_3000 in the direct map
  *	kernel PTE	ffff_c900_2806_9000 -> the page
  *	user PTEs	7f7d_2620_0000 -> the page, special, in each process that
@@ -351,7 +351,7 @@ static size_t arena_slab_bytes(const struct arena_slab *as)
 
 /**
  * bpf_arena_slab_map - give a new slab its place in the arena
- * @as: the slab, all set up but for @pgoff, which is set here
+ * @as: the slab, all set up but for @pgoff, which is set here, and @rcu, in its place
  * @page: its page, zeroed
  * @gfp: for what else has to be allocated
  * @allow_spin: whether locks may be taken

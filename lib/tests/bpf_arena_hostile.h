@@ -155,7 +155,7 @@ static inline bool free_list_is_whole(struct arena_slab *as, unsigned int live)
 		unsigned int idx = offset / as->cache->size;
 		u16 state;
 
-		if (offset % as->cache->size || idx >= as->objects || test_and_set_bit(idx, seen))
+		if (offset % as->cache->size || idx >= as->cache->objects || test_and_set_bit(idx, seen))
 			return false;
 		state = as->state[idx];
 		if ((state & ARENA_OBJ_TAG) != ARENA_OBJ_FREE &&
@@ -166,7 +166,7 @@ static inline bool free_list_is_whole(struct arena_slab *as, unsigned int live)
 			 arena_slab_base(as) + state * as->cache->size;
 		nr++;
 	}
-	return nr == as->objects - live;
+	return nr == as->cache->objects - live;
 }
 
 /* Returns how many objects of slabs live; @ordinary pages are not of slabs or large objects */
@@ -191,9 +191,9 @@ static inline unsigned int check_books(struct kunit *test, struct bpf_arena *are
 		live = slab_objects_that_are(as, ARENA_OBJ_LIVE);
 		all += live;
 		empty += !live;
-		wrong_inuse += as->slab->inuse != live || as->slab->objects != as->objects;
+		wrong_inuse += as->slab->inuse != live || as->slab->objects != as->cache->objects;
 		wrong_list += !free_list_is_whole(as, live);
-		unmapped += vmalloc_to_page((void *)arena_page_kaddr(as->cache, as->pgoff)) !=
+		unmapped += vmalloc_to_page((void *)arena_page_kaddr(as->cache, pgoff)) !=
 			    (struct page *)as->slab;
 	}
 	KUNIT_EXPECT_EQ(test, wrong_inuse, 0);

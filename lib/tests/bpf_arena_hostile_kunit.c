@@ -163,7 +163,7 @@ static bool claim(struct scene *s, void *kaddr)
 	    offset_in_page(offset) % s->c->size)
 		return false;
 	as = slab_at(s->arena, offset >> PAGE_SHIFT);
-	if (!as || as->cache != s->c || offset_in_page(offset) / s->c->size >= as->objects)
+	if (!as || as->cache != s->c || offset_in_page(offset) / s->c->size >= s->c->objects)
 		return false;
 	return !test_and_set_bit(offset / 16, s->seen);
 }
@@ -265,11 +265,13 @@ static void counts_do_not_overflow(struct kunit *test)
 	unsigned int per_slab = PAGE_SIZE / SMALL_SIZE, wrong = 0;
 	struct arena_slab *as;
 	void *kept, *p;
+	u32 pgoff;
 
 	kept = bpf_arena_cache_alloc(c, GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, kept);
 	memset(kept, 0x11, SMALL_SIZE);
-	as = slab_at(c->arena, offset_of(c->arena, kept) >> PAGE_SHIFT);
+	pgoff = offset_of(c->arena, kept) >> PAGE_SHIFT;
+	as = slab_at(c->arena, pgoff);
 	KUNIT_ASSERT_NOT_NULL(test, as);
 
 	for (int i = 0; i < 70000; i++) {
@@ -282,13 +284,13 @@ static void counts_do_not_overflow(struct kunit *test)
 		/* At once: so many that wait for a grace period would fill the arena */
 		i & 1 ? bpf_arena_cache_free_nolock(c, p) : bpf_arena_cache_free(c, p);
 		/* Free: linked to itself, in the spelling of a link within the slab */
-		if (offset_of(c->arena, p) >> PAGE_SHIFT == as->pgoff)
+		if (offset_of(c->arena, p) >> PAGE_SHIFT == pgoff)
 			memset64(p, offset_in_page(p) / SMALL_SIZE, SMALL_SIZE / 8);
 		wrong += as->slab->inuse < 1 || as->slab->inuse > per_slab;
 	}
 	KUNIT_EXPECT_EQ(test, wrong, 0);
 	flush_all(c->arena);
-	KUNIT_ASSERT_PTR_EQ(test, slab_at(c->arena, as->pgoff), as);
+	KUNIT_ASSERT_PTR_EQ(test, slab_at(c->arena, pgoff), as);
 	KUNIT_EXPECT_PTR_EQ(test, vmalloc_to_page(kept), (struct page *)as->slab);
 	KUNIT_EXPECT_TRUE(test, is_filled(kept, 0x11, SMALL_SIZE));
 	KUNIT_EXPECT_EQ(test, check_books(test, c->arena, 0), 1);

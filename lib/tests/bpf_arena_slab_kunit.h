@@ -89,7 +89,7 @@ static inline unsigned int slab_objects_that_are(const struct arena_slab *as, u1
 {
 	unsigned int nr = 0;
 
-	for (unsigned int i = 0; i < as->objects; i++)
+	for (unsigned int i = 0; i < as->cache->objects; i++)
 		nr += as->state[i] == state;
 	return nr;
 }

@@ -52,7 +52,7 @@ static unsigned int full_slabs(struct bpf_arena *arena)
 	for (u32 pgoff = 0; pgoff < arena->slabs->slots->nr_pages; pgoff++) {
 		struct arena_slab *as = slab_at(arena, pgoff);
 
-		nr += as && slab_objects_that_are(as, ARENA_OBJ_LIVE) == as->objects;
+		nr += as && slab_objects_that_are(as, ARENA_OBJ_LIVE) == as->cache->objects;
 	}
 	return nr;
 }

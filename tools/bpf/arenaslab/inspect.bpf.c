@@ -244,7 +244,7 @@ static __u64 to_uaddr(__u64 user_start, __u64 offset)
 static bool find_in_slab(struct arena_slab *as, __u64 user_start, __u64 page_off)
 {
 	__u64 cache = (__u64)BPF_CORE_READ(as, cache);
-	__u32 objects = BPF_CORE_READ(as, objects);
+	__u32 objects = BPF_CORE_READ(as, cache, objects);
 	__u32 size = BPF_CORE_READ(as, cache, size);
 	int i;
 

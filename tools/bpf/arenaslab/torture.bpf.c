@@ -961,17 +961,17 @@ SEC("fentry/arena_free_other")
 int BPF_PROG(on_lost_free, struct bpf_arena *arena, void *ptr, struct bpf_prog_aux *aux,
 	     unsigned long slot)
 {
+	u32 pgoff = ((u64)ptr - ARENA_BASE) / PAGE_SIZE, i;
+	struct bpf_arena_cache *cache;
 	struct arena_slab *as;
 	struct slab *slab;
-	u32 pgoff, now;
 	u64 end;
-	u32 i;
 
 	if (!slot || slot & ARENA_SLOT_KIND)
 		return 0;
 	as = bpf_core_cast((void *)slot, struct arena_slab);
 	slab = as->slab;
-	pgoff = as->pgoff;
+	cache = as->cache;
 	if (phase != PHASE_HOLDS || !is_racer() || raced_size != PAGE_SIZE ||
 	    !hold(HOLD_FREE, 20000000))
 		return 0;
@@ -980,10 +980,10 @@ int BPF_PROG(on_lost_free, struct bpf_arena *arena, void *ptr, struct bpf_prog_a
 	bpf_for(i, 0, 1000000) {
 		if (bpf_ktime_get_ns() > end)
 			break;
-		now = *(volatile u32 *)&as->pgoff;
-		if (now == pgoff && *(struct slab *volatile *)&as->slab == slab)
+		if (*(struct slab *volatile *)&as->slab == slab &&
+		    *(struct bpf_arena_cache *volatile *)&as->cache == cache)
 			continue;
-		report(ERR_GRACE, ARENA_BASE + (u64)pgoff * PAGE_SIZE, 0, pgoff, now);
+		report(ERR_GRACE, ARENA_BASE + (u64)pgoff * PAGE_SIZE, 0, (u64)slab, (u64)as->slab);
 		break;
 	}
 	return 0;
