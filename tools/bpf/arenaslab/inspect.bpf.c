@@ -292,7 +292,7 @@ int find_objects(void *ctx)
 	next_page = page - first + LEAF_SLOTS;
 	user_start = BPF_CORE_READ(arena, user_vm_start);
 	table = BPF_CORE_READ(arena, slabs, slots);
-	if (bpf_core_read(&l, sizeof(l), &table->dir[page / LEAF_SLOTS]) || !l ||
+	if (bpf_core_read(&l, sizeof(l), &table->dir[page / LEAF_SLOTS]) ||
 	    bpf_probe_read_kernel(&leaf, sizeof(leaf), l))
 		return 0;
 	bpf_for(i, first, LEAF_SLOTS) {
@@ -321,7 +321,7 @@ static bool is_live(__u64 *slot)
 	__u16 state;
 
 	if (page >= BPF_CORE_READ(table, nr_pages) ||
-	    bpf_core_read(&l, sizeof(l), &table->dir[page / LEAF_SLOTS]) || !l ||
+	    bpf_core_read(&l, sizeof(l), &table->dir[page / LEAF_SLOTS]) ||
 	    bpf_core_read(slot, sizeof(*slot), &l->slot[page % LEAF_SLOTS]))
 		return false;
 	if (!cache_addr)
