@@ -46,9 +46,9 @@ static const struct {
 } needed[] = {
 	{ "bpf_arena", { "user_vm_start", "kern_vm", "nr_pages", "slabs" } },
 	{ "arena_slabs", { "id", "slots", "counters", "faults" } },
-	{ "bpf_arena_cache", { "s", "arena", "stats", "size", "of_program", "ref" } },
+	{ "bpf_arena_cache", { "s", "arena", "stats", "size", "objects", "of_program", "ref" } },
 	{ "arena_cache_stats", { "allocs", "frees" } },
-	{ "arena_slab", { "cache", "objects", "state" } },
+	{ "arena_slab", { "cache", "state" } },
 	{ "arena_slot_table", { "nr_pages", "dir" } },
 	{ "arena_slot_leaf", { "slot" } },
 	{ "kmem_cache", { "arena", "name" } },

@@ -205,7 +205,7 @@ static const char *find_element(const char *p, const char *what, size_t len)
 
 const char *json_find(const char *s, const char *format, ...)
 {
-	const char *p = skip_space(s), *path;
+	const char *p = s ? skip_space(s) : NULL, *path;
 	char buf[256];
 	va_list args;
 	size_t len;
