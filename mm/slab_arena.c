@@ -102,7 +102,7 @@ int slab_arena_check_args(const struct kmem_cache_args *args, unsigned int size,
 /*
  * Metadata is what an arena slab has more than others, so where the buckets of kmalloc()
  * have much room to spare it has caches of its own: by the number of states in a slab,
- * for objects of such sizes. In the order in which they are tried.
+ * for objects of 256, 64, 32 and 16 bytes, in the order in which they are tried.
  */
 static const u16 arena_meta_states[] = {
 	PAGE_SIZE / 256, PAGE_SIZE / 64, PAGE_SIZE / 32, PAGE_SIZE / 16
@@ -118,9 +118,10 @@ static int __init arena_meta_init(void)
 	for (int i = 0; i < ARRAY_SIZE(names); i++) {
 		size_t size = struct_size_t(struct arena_slab, state, arena_meta_states[i]);
 
-		/* Without it there is always kmalloc() */
+		/* A bucket fits: 256 bytes in pages of 4 KiB */
 		if (size == kmalloc_size_roundup(size))
 			continue;
+		/* Without it there is always kmalloc() */
 		arena_meta_caches[i] = kmem_cache_create(names[i], size,
 							 __alignof__(struct arena_slab), 0, NULL);
 	}

@@ -146,7 +146,7 @@ struct arena_slab {
 	u16 state[];
 };
 
-#define ARENA_SLAB_DEAD		(U16_MAX + 1)
+#define ARENA_SLAB_DEAD		(U16_MAX + 1)	/* no index, nor the end of a stack */
 
 /* Full sheaves that SLUB keeps for a node of a cache: MAX_FULL_SHEAVES in mm/slub.c */
 #define SLAB_ARENA_FULL_SHEAVES	10

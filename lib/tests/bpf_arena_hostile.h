@@ -155,7 +155,8 @@ static inline bool free_list_is_whole(struct arena_slab *as, unsigned int live)
 		unsigned int idx = offset / as->cache->size;
 		u16 state;
 
-		if (offset % as->cache->size || idx >= as->cache->objects || test_and_set_bit(idx, seen))
+		if (offset % as->cache->size || idx >= as->cache->objects ||
+		    test_and_set_bit(idx, seen))
 			return false;
 		state = as->state[idx];
 		if ((state & ARENA_OBJ_TAG) != ARENA_OBJ_FREE &&
