@@ -120,7 +120,13 @@ static u64 draw(struct torture_worker *w)
 	return x * 0x2545f4914f6cdd1dULL;
 }
 
-static __noinline int report(u32 error, u64 addr, u64 size, u64 left, u64 right)
+/*
+ * Not static, like all that is long from here on: the verifier goes through a global
+ * function once for a program, and through a static one for every call and state that it
+ * is called in. With KASAN in the kernel that is the difference between a minute and
+ * a quarter of an hour for the programs of three arenas.
+ */
+__noinline int report(u32 error, u64 addr, u64 size, u64 left, u64 right)
 {
 	if (error >= NR_ERRORS)
 		return 0;
@@ -134,7 +140,7 @@ static __noinline int report(u32 error, u64 addr, u64 size, u64 left, u64 right)
 	return 1;
 }
 
-static __noinline u32 class_of(u32 size)
+__noinline u32 class_of(u32 size)
 {
 	if (size <= 128)
 		return size <= 16 ? 1 : size <= 32 ? 2 : size <= 64 ? 3 : size <= 96 ? 4 : 5;
@@ -146,7 +152,7 @@ static __noinline u32 class_of(u32 size)
 }
 
 /* How much there is at an address that was returned for @size */
-static __noinline u32 room_of(u32 size)
+__noinline u32 room_of(u32 size)
 {
 	u32 class;
 
@@ -161,7 +167,7 @@ static __noinline u32 room_of(u32 size)
 /* ---- the table ---- */
 
 /* What is wrong with an address, whoever else may have it */
-static __noinline u32 check_place(u64 addr, u32 size)
+__noinline u32 check_place(u64 addr, u32 size)
 {
 	u32 class = size & SLOT_PAGES ? CLASS_PAGES : class_of(size), room = room_of(size);
 	u32 in_page = addr & (PAGE_SIZE - 1);
@@ -175,7 +181,7 @@ static __noinline u32 check_place(u64 addr, u32 size)
 	return ERR_NONE;
 }
 
-static __noinline int add_pages(u32 page, u32 nr, u64 class)
+__noinline int add_pages(u32 page, u32 nr, u64 class)
 {
 	u64 old;
 	u32 i;
@@ -190,7 +196,7 @@ static __noinline int add_pages(u32 page, u32 nr, u64 class)
 	return ERR_NONE;
 }
 
-static __noinline int del_pages(u32 page, u32 nr, u64 class)
+__noinline int del_pages(u32 page, u32 nr, u64 class)
 {
 	u64 old;
 	u32 i;
@@ -205,7 +211,7 @@ static __noinline int del_pages(u32 page, u32 nr, u64 class)
 	return ERR_NONE;
 }
 
-static __noinline u32 change_table(u64 addr, u32 size, bool add)
+__noinline u32 change_table(u64 addr, u32 size, bool add)
 {
 	u64 class = size & SLOT_PAGES ? CLASS_PAGES : class_of(size);
 	u32 page = (addr - arena_start) >> PAGE_SHIFT, room = room_of(size), word;
@@ -237,7 +243,7 @@ static __noinline u32 change_table(u64 addr, u32 size, bool add)
 
 /* ---- content ---- */
 
-static __noinline int fill(u64 addr, u32 room, u32 serial)
+__noinline int fill(u64 addr, u32 room, u32 serial)
 {
 	u64 __arena *p = (u64 __arena *)addr;
 	u64 val = PATTERN(addr, serial, 0);
@@ -251,7 +257,7 @@ static __noinline int fill(u64 addr, u32 room, u32 serial)
 	return 0;
 }
 
-static __noinline int look(u64 addr, u32 room, u32 serial)
+__noinline int look(u64 addr, u32 room, u32 serial)
 {
 	u64 __arena *p = (u64 __arena *)addr;
 	u64 val = PATTERN(addr, serial, 0), a, b;
@@ -268,7 +274,7 @@ static __noinline int look(u64 addr, u32 room, u32 serial)
 	return 0;
 }
 
-static __noinline int look_zero(u64 addr, u32 room)
+__noinline int look_zero(u64 addr, u32 room)
 {
 	u64 __arena *p = (u64 __arena *)addr;
 	u64 a, b;
@@ -288,7 +294,7 @@ static __noinline int look_zero(u64 addr, u32 room)
  * not be mapped two words are enough: the kernel reports each with a backtrace, which
  * takes milliseconds here. Whole pages are overwritten by user space.
  */
-static __noinline int scribble(u64 addr, u32 words, u64 r)
+__noinline int scribble(u64 addr, u32 words, u64 r)
 {
 	u64 __arena *p = (u64 __arena *)(addr & ~7ULL);
 	u32 i;
@@ -316,7 +322,7 @@ static void bad_free(u32 bad, u64 addr)
 }
 
 /* In interrupts two pages are long enough */
-static __noinline u32 draw_size(u64 r, u32 ctx)
+__noinline u32 draw_size(u64 r, u32 ctx)
 {
 	u32 which = (r >> 16) & 255, max;
 
@@ -351,7 +357,7 @@ static void count_alloc(u64 addr, u32 size)
 }
 
 /* An object that was just allocated is the slot's */
-static __noinline int own(struct torture_slot *s, u64 addr, u32 size, u64 r, u32 ctx)
+__noinline int own(struct torture_slot *s __arg_nonnull, u64 addr, u32 size, u64 r, u32 ctx)
 {
 	u32 err;
 
@@ -377,7 +383,7 @@ static __noinline int own(struct torture_slot *s, u64 addr, u32 size, u64 r, u32
 	return 0;
 }
 
-static __noinline int take(struct torture_slot *s, u64 r, u32 ctx)
+__noinline int take(struct torture_slot *s __arg_nonnull, u64 r, u32 ctx)
 {
 	u32 size;
 	u64 addr;
@@ -394,7 +400,7 @@ static __noinline int take(struct torture_slot *s, u64 r, u32 ctx)
 	return own(s, addr, size, r, ctx);
 }
 
-static __noinline int drop(struct torture_slot *s)
+__noinline int drop(struct torture_slot *s __arg_nonnull)
 {
 	u64 addr = s->addr;
 	u32 size = s->size, err;
@@ -413,7 +419,7 @@ static __noinline int drop(struct torture_slot *s)
 	return 0;
 }
 
-static __noinline int give(struct torture_slot *s)
+__noinline int give(struct torture_slot *s __arg_nonnull)
 {
 	if (kind == ARENA_KEPT)
 		look(s->addr, room_of(s->size), s->serial);
@@ -421,7 +427,7 @@ static __noinline int give(struct torture_slot *s)
 }
 
 /* A free with an object of ours that has to be refused; the object stays live */
-static __noinline int free_badly(struct torture_slot *s, u64 r)
+__noinline int free_badly(struct torture_slot *s __arg_nonnull, u64 r)
 {
 	u64 addr = s->addr, page = addr & ~(u64)(PAGE_SIZE - 1);
 	u32 size = s->size, room, inside;
@@ -447,7 +453,7 @@ static __noinline int free_badly(struct torture_slot *s, u64 r)
 }
 
 /* Bad frees that need no object of ours */
-static __noinline int free_nothing(u64 r)
+__noinline int free_nothing(u64 r)
 {
 	u64 end = arena_start + ((u64)arena_pages << PAGE_SHIFT), addr;
 	u32 below = 1 + (u32)(r >> 32) % (NO_PAGES * PAGE_SIZE);
@@ -478,13 +484,13 @@ static __noinline int free_nothing(u64 r)
  * by who may sleep only: otherwise it is done later, and what is there by then may be
  * such a page.
  */
-static __noinline int free_pages_badly(struct torture_slot *s, u64 r, u32 ctx)
+__noinline int free_pages_badly(struct torture_slot *s, u64 r, u32 ctx)
 {
 	u32 page = (u32)(r >> 32) % (arena_pages - NO_PAGES), nr = 1;
 	u64 addr = arena_start + ((u64)page << PAGE_SHIFT);
 
 	if (kind == ARENA_KEPT) {
-		if (ctx != CTX_TASK || !s->addr || s->size & SLOT_PAGES)
+		if (ctx != CTX_TASK || !s || !s->addr || s->size & SLOT_PAGES)
 			return 0;
 		addr = s->addr & ~(u64)(PAGE_SIZE - 1);
 		if (s->size > PAGE_SIZE)
@@ -499,7 +505,7 @@ static __noinline int free_pages_badly(struct torture_slot *s, u64 r, u32 ctx)
 	return 0;
 }
 
-static __noinline int alloc_badly(u64 r)
+__noinline int alloc_badly(u64 r)
 {
 	u32 size = (r & 3) == 0 ? 0 : (r & 3) == 1 ? 0xffffffff :
 		   ((arena_pages << PAGE_SHIFT) + 1) | (u32)(r >> 32);
@@ -511,7 +517,8 @@ static __noinline int alloc_badly(u64 r)
 }
 
 /* An object is taken in phases of plenty and given back in phases of want */
-static __noinline int use_slot(struct torture_worker *w, struct torture_slot *s, u64 r, u32 ctx)
+__noinline int use_slot(struct torture_worker *w __arg_nonnull,
+			struct torture_slot *s __arg_nonnull, u64 r, u32 ctx)
 {
 	bool plenty = !(w->ops & 512), unlikely = !((r >> 60) & 7);
 
@@ -524,7 +531,7 @@ static __noinline int use_slot(struct torture_worker *w, struct torture_slot *s,
 	return 0;
 }
 
-static __noinline int lawful(struct torture_worker *w, u64 r, u32 ctx)
+__noinline int lawful(struct torture_worker *w __arg_nonnull, u64 r, u32 ctx)
 {
 	struct torture_slot *s = &w->slot[r & (NR_SLOTS - 1)];
 	u32 op = (r >> 8) & 255;
@@ -545,7 +552,7 @@ static __noinline int lawful(struct torture_worker *w, u64 r, u32 ctx)
 	return 0;
 }
 
-static __noinline int lawless(u64 r, u32 ctx)
+__noinline int lawless(u64 r, u32 ctx)
 {
 	u32 op = (r >> 8) & 255, i = r & (NR_RING - 1), size, err;
 	u64 anywhere = arena_start + (u32)(r >> 32) % (arena_pages << PAGE_SHIFT);
@@ -594,7 +601,7 @@ static __noinline int lawless(u64 r, u32 ctx)
 	return 0;
 }
 
-static __noinline int step(struct torture_worker *w, u32 ctx)
+__noinline int step(struct torture_worker *w __arg_nonnull, u32 ctx)
 {
 	u64 r = draw(w);
 
@@ -663,7 +670,7 @@ int task_atomic(struct torture_args *args)
  * the other one waits for that, a while. Who comes to an object first has more to do than
  * who comes second and is refused, so whoever is behind catches up: they meet often.
  */
-static __noinline int race_free(void)
+__noinline int race_free(void)
 {
 	u64 addr;
 	u32 i;
@@ -682,7 +689,7 @@ static __noinline int race_free(void)
  * Small objects; two of which are a slab, so that there is much to do under its list_lock;
  * as large as a page, so that slabs go; or larger, which are no slabs.
  */
-static __noinline u32 race_size(u64 r)
+__noinline u32 race_size(u64 r)
 {
 	switch (r >> 61) {
 	case 0:
@@ -700,7 +707,7 @@ static __noinline u32 race_size(u64 r)
 }
 
 /* The arena may be full: without waiting for others to give something back */
-static __noinline int race_first(u64 r)
+__noinline int race_first(u64 r)
 {
 	u32 i, size = race_size(r), nr = size > PAGE_SIZE ? NR_RACED / 4 : NR_RACED;
 	u64 addr;
@@ -723,7 +730,7 @@ static __noinline int race_first(u64 r)
 	return size == PAGE_SIZE;
 }
 
-static __noinline u64 race_second(u64 round)
+__noinline u64 race_second(u64 round)
 {
 	u64 now = round;
 	u32 i;
@@ -795,7 +802,7 @@ int churn_give(struct torture_args *args)
 
 /* ---- everywhere else ---- */
 
-static __noinline int step_alone(struct torture_worker *w, u32 ctx)
+__noinline int step_alone(struct torture_worker *w __arg_nonnull, u32 ctx)
 {
 	if (__sync_lock_test_and_set(&w->lock, 1)) {
 		count(&counts.busy);
@@ -807,7 +814,7 @@ static __noinline int step_alone(struct torture_worker *w, u32 ctx)
 }
 
 /* The CPU stays the same; who is deep may be preempted, then others are less deep */
-static __noinline int step_governed(struct torture_worker *w, u32 ctx, u32 cpu)
+__noinline int step_governed(struct torture_worker *w __arg_nonnull, u32 ctx, u32 cpu)
 {
 	struct governor *g = bpf_map_lookup_elem(&governors, &cpu);
 	u64 begin = bpf_ktime_get_ns(), end, depth;
@@ -923,7 +930,7 @@ static void stall(u64 r)
  * must not happen meanwhile, or for a time. Each kind has a sixth of the
  * time at most, that without a purpose less.
  */
-static __noinline int hold(u32 what, u64 nsec)
+__noinline int hold(u32 what, u64 nsec)
 {
 	u32 cpu = bpf_get_smp_processor_id() & (MAX_CPUS - 1), i;
 	struct governor *g = bpf_map_lookup_elem(&governors, &cpu);
@@ -962,16 +969,14 @@ int BPF_PROG(on_lost_free, struct bpf_arena *arena, void *ptr, struct bpf_prog_a
 	     unsigned long slot)
 {
 	u32 pgoff = ((u64)ptr - ARENA_BASE) / PAGE_SIZE, i;
-	struct bpf_arena_cache *cache;
+	u64 slab, cache, now, end;
 	struct arena_slab *as;
-	struct slab *slab;
-	u64 end;
 
 	if (!slot || slot & ARENA_SLOT_KIND)
 		return 0;
-	as = bpf_core_cast((void *)slot, struct arena_slab);
-	slab = as->slab;
-	cache = as->cache;
+	as = (struct arena_slab *)slot;
+	slab = (u64)BPF_CORE_READ(as, slab);
+	cache = (u64)BPF_CORE_READ(as, cache);
 	if (phase != PHASE_HOLDS || !is_racer() || raced_size != PAGE_SIZE ||
 	    !hold(HOLD_FREE, 20000000))
 		return 0;
@@ -980,10 +985,10 @@ int BPF_PROG(on_lost_free, struct bpf_arena *arena, void *ptr, struct bpf_prog_a
 	bpf_for(i, 0, 1000000) {
 		if (bpf_ktime_get_ns() > end)
 			break;
-		if (*(struct slab *volatile *)&as->slab == slab &&
-		    *(struct bpf_arena_cache *volatile *)&as->cache == cache)
+		now = (u64)BPF_CORE_READ(as, slab);
+		if (now == slab && (u64)BPF_CORE_READ(as, cache) == cache)
 			continue;
-		report(ERR_GRACE, ARENA_BASE + (u64)pgoff * PAGE_SIZE, 0, (u64)slab, (u64)as->slab);
+		report(ERR_GRACE, ARENA_BASE + (u64)pgoff * PAGE_SIZE, 0, slab, now);
 		break;
 	}
 	return 0;
