@@ -68,6 +68,7 @@ struct torture_bpf *open_instance(__u32 kind, __u64 start, __u32 pages, __u32 fl
 	skel->rodata->kind = kind;
 	skel->rodata->arena_start = start;
 	skel->rodata->arena_pages = pages;
+	skel->rodata->slow = opt.slow;
 	set_rates(skel);
 	bpf_map__set_max_entries(skel->maps.arena, pages);
 	bpf_map__set_map_extra(skel->maps.arena, start);
@@ -168,7 +169,7 @@ static void attach_irq(struct arena *a, int cpu)
 		.config = PERF_COUNT_SW_CPU_CLOCK,
 		.size = sizeof(attr),
 		.freq = 1,
-		.sample_freq = 250,
+		.sample_freq = 250 / opt.slow,
 	};
 	int fd = syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC);
 
