@@ -25,6 +25,8 @@
 #include <linux/kasan.h>
 #include <linux/llist.h>
 #include <linux/mutex.h>
+#include <linux/percpu.h>
+#include <linux/preempt.h>
 #include <linux/ratelimit.h>
 #include <linux/rbtree_latch.h>
 #include <linux/seq_file.h>
@@ -141,6 +143,35 @@ static inline unsigned long arena_max_pages(struct bpf_arena *arena)
 static inline unsigned long arena_fault_start(struct bpf_arena *arena)
 {
 	return (unsigned long)kasan_reset_tag((void *)bpf_arena_get_kern_vm_start(arena));
+}
+
+/*
+ * A program at a tracepoint can do what makes it fire again, and that one's program, too:
+ * one trace at a time in each of the four contexts of a CPU that can be on top of another,
+ * so that the stack's depth is bounded. @busy is per CPU, u8[4]. If this returns false, one
+ * is under way in this context; if true, arena_trace_end() has to follow.
+ */
+static inline bool arena_trace_begin(u8 __percpu *busy)
+{
+	u8 *level;
+
+	preempt_disable_notrace();
+	level = this_cpu_ptr(busy + interrupt_context_level());
+	if (*level) {
+		preempt_enable_notrace();
+		return false;
+	}
+	*level = 1;
+	/* Whoever comes on top of this sees it until the end */
+	barrier();
+	return true;
+}
+
+static inline void arena_trace_end(u8 __percpu *busy)
+{
+	barrier();
+	*this_cpu_ptr(busy + interrupt_context_level()) = 0;
+	preempt_enable_notrace();
 }
 
 /* Where a page is between two owners, with no lock held */

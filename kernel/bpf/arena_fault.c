@@ -50,7 +50,6 @@
 #include <linux/bpf.h>
 #include <linux/kasan.h>
 #include <linux/percpu.h>
-#include <linux/preempt.h>
 #include <linux/printk.h>
 #include <linux/ratelimit.h>
 #include <linux/rbtree_latch.h>
@@ -74,8 +73,8 @@ enum {
 static DEFINE_SPINLOCK(arena_faults_lock);
 static struct latch_tree_root arena_faults_tree __cacheline_aligned;
 
-/* Reports under way, for each context that can be on top of another */
-static DEFINE_PER_CPU(u8[4], arena_fault_reporting);
+/* See arena_trace_begin() */
+static DEFINE_PER_CPU(u8[4], arena_fault_tracing);
 
 static struct arena_faults *arena_faults_of(struct latch_tree_node *node)
 {
@@ -139,25 +138,14 @@ static void arena_fault_report(struct arena_faults *f, unsigned long addr, bool 
 			       unsigned long ip)
 {
 	u64 uaddr = clear_lo32(f->arena->user_vm_start) + (addr - f->start);
-	u8 *reporting;
 
 	atomic_long_inc(&f->count);
 
-	/*
-	 * A program at the tracepoint may have the kernel fault again, at one address
-	 * after the other. That is recovered and counted, but not traced: the depth of
-	 * the stack is bounded by one report for each level of context.
-	 */
-	preempt_disable_notrace();
-	reporting = this_cpu_ptr(&arena_fault_reporting[interrupt_context_level()]);
-	if (!*reporting) {
-		*reporting = 1;
-		barrier();
+	/* A program there may have the kernel fault again: that is counted, but not traced */
+	if (arena_trace_begin(arena_fault_tracing)) {
 		trace_bpf_arena_kernel_fault(f->arena->map.id, uaddr, ip, write);
-		barrier();
-		*reporting = 0;
+		arena_trace_end(arena_fault_tracing);
 	}
-	preempt_enable_notrace();
 
 	/* The limit is for lines, not for faults: it says nothing about what it drops */
 	if (!__ratelimit(&f->limit))

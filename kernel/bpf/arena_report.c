@@ -72,7 +72,7 @@ static const u8 arena_bad_totals[] = {
 };
 static_assert(ARRAY_SIZE(arena_bad_totals) == ARENA_NR_BAD_FREES);
 
-/* Traces under way, for each context that can be on top of another */
+/* See arena_trace_begin() */
 static DEFINE_PER_CPU(u8[4], arena_bad_tracing);
 
 /* ---- frees that are refused ---- */
@@ -206,25 +206,16 @@ static const char *arena_bad_cache(const struct arena_bad *b)
 static void arena_bad_note(struct bpf_arena *arena, const struct arena_bad *b, u64 uaddr)
 {
 	struct arena_slabs *sl = arena_slabs(arena);
-	u8 *tracing;
 
 	if (sl) {
 		arena_count(sl, arena_bad_totals[b->kind]);
 		arena_count(sl, ARENA_BAD_FREE + b->kind);
 	}
-	if (!trace_bpf_arena_bad_free_enabled())
+	if (!trace_bpf_arena_bad_free_enabled() || !arena_trace_begin(arena_bad_tracing))
 		return;
-	preempt_disable_notrace();
-	tracing = this_cpu_ptr(&arena_bad_tracing[interrupt_context_level()]);
-	if (!*tracing) {
-		*tracing = 1;
-		barrier();
-		trace_bpf_arena_bad_free(arena->map.id, uaddr, b->kind, b->object,
-					 min(b->size, (u64)U32_MAX), arena_bad_cache(b));
-		barrier();
-		*tracing = 0;
-	}
-	preempt_enable_notrace();
+	trace_bpf_arena_bad_free(arena->map.id, uaddr, b->kind, b->object,
+				 min(b->size, (u64)U32_MAX), arena_bad_cache(b));
+	arena_trace_end(arena_bad_tracing);
 }
 
 /* What a kernel user is told */
