@@ -311,14 +311,15 @@ check_end() {
 	[ -z "$path" ] || die "the end of the series is not what is composed: it has $path"
 }
 
-# A section of our documentation, from its title to the next one
+# A section of our documentation, from its title to the next one of its level or above
 doc_section() {
 	awk -v title="$2" '
 		{ line[NR] = $0 }
 		END {
-			for (i = 1; i < NR && !(line[i] == title && line[i + 1] ~ /^=+$/); i++)
+			for (i = 1; i < NR && !(line[i] == title && line[i + 1] ~ /^(=+|-+)$/); i++)
 				;
-			for (i += 3; i <= NR && !(line[i + 1] ~ /^=+$/ && line[i] ~ /^[A-Z]/); i++)
+			end = line[i + 1] ~ /^-/ ? "^(=+|-+)$" : "^=+$"
+			for (i += 3; i <= NR && !(line[i + 1] ~ end && line[i] ~ /^[A-Z]/); i++)
 				print line[i]
 		}' "$WORK/final/$1" | sed -E 's,\*\*([^*]*)\*\*,\1    ,; s,``,,g' | sed -e :a -e '/^\n*$/{$d;N;ba' -e '}'
 }
@@ -381,7 +382,8 @@ cover() {
 	title=$(sed -nE 's/^Subject: //p; /^$/q' "$STEPS/cover")
 	read -r plus minus _ < <(in_git show --format= --numstat "$(step_of mm/slab_arena.c)" -- mm/slub.c)
 	slub="$plus lines added to mm/slub.c, $minus removed, and $(wc -l <"$GIT/mm/slub_arena.c") in a file that it includes"
-	tables=$(doc_section Documentation/mm/slab_arena.rst 'Speed and memory' | narrow_tables 2)
+	tables=$(doc_section Documentation/mm/slab_arena.rst 'Speed and memory' | narrow_tables 2
+		doc_section Documentation/mm/slab_arena.rst Memory | narrow_tables 1)
 	[ -n "$tables" ] || say "the cover letter has no figures: there is no section \"Speed and memory\" in Documentation/mm/slab_arena.rst"
 	numbers=$(in_git diff --shortstat pristine series -- ':!tools' ':!lib' ':!Documentation' | sed 's/^ *//')
 	base=$(awk '/^(VERSION|PATCHLEVEL|SUBLEVEL) = / { v = v (v ? "." : "") $3 } END { print v }' "$PRISTINE/Makefile")
