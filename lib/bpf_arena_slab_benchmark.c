@@ -20,7 +20,7 @@
  *
  *	1. write() one line, as the keys of bench_keys[] say:
  *		peer=NAME size=BYTES slots=N map=FD ops=COUNT prepare=COUNT rounds=COUNT
- *		irqs=on|off [cpu=N] [free_cpu=N] [cpus=N]
+ *		irqs=on|off [cpu=N] [turn=COUNT] [cpus=N]
  *	2. write() so many ops, in pieces of any length
  *	3. read() runs it and gives
  *		loaded_ns N			the peer's cache or pool is made
@@ -39,11 +39,15 @@
  * their irq_works, but what they leave to workers and to RCU is not in the figure.
  * irqs=on: the time that goes by, in which everything is that runs on that CPU.
  *
- * free_cpu=N: objects are allocated on @cpu, go through a ring and are freed there.
- * cpus=N: so many CPUs do the same on slots of their own, with one cache. Both count
- * the time that goes by.
+ * turn=N: after so many of the ops that are measured another CPU goes on, and after as
+ * many more the first one again, so that with batches of N one allocates and the other one
+ * frees. What it takes to move there is not counted, and nobody waits for the other one,
+ * but where a peer interrupts it to flush its TLB. Under -icount what a worker does on the
+ * other CPU meanwhile is in the figure.
+ * cpus=N: so many CPUs do the same at once on slots of their own, with one cache. That
+ * counts the time that goes by.
  *
- * All that runs ops is kthreads, each bound to its CPU. Whoever reads waits for them; a
+ * All that runs ops is kthreads, each bound to a CPU. Whoever reads waits for them; a
  * signal that kills it ends them, within one chunk.
  *
  * Under `-icount shift=0` (QEMU) a nanosecond is an instruction, and with
@@ -84,8 +88,6 @@
 
 /* Ops between two looks at the clock, and at whether it is time to go */
 #define BENCH_CHUNK		256
-/* Objects between the CPU that allocates and the one that frees */
-#define BENCH_RING		1024
 
 /* What sched_ext's pool has, see scx_arena_consts in the kernel that has one */
 #define BENCH_POOL_MIN_ORDER	3
@@ -132,14 +134,6 @@ struct bench_peer {
 	void (*ops)(struct bench_thread *t, u32 from, u32 to);
 };
 
-/* One producer, one consumer */
-struct bench_ring {
-	u32 head ____cacheline_aligned_in_smp;
-	bool done;
-	u32 tail ____cacheline_aligned_in_smp;
-	void *object[BENCH_RING];
-};
-
 /**
  * struct bench_thread - one CPU's part of a phase
  * @b: the session
@@ -150,8 +144,9 @@ struct bench_ring {
  * @to: and the one behind the last
  * @start: when it began,
  * @end: and ended
- * @ns: with irqs off: in the chunks
+ * @ns: in the chunks
  * @failed: allocations
+ * @err: with turns, where its CPU is not online any more
  * @task: its kthread, during a phase
  * @done: the phase is
  */
@@ -166,6 +161,7 @@ struct bench_thread {
 	u64 end;
 	u64 ns;
 	u64 failed;
+	int err;
 	struct task_struct *task;
 	struct completion done;
 };
@@ -182,8 +178,9 @@ struct bench_thread {
  * @prepare: the first ones, which are not measured
  * @rounds: how often the others are
  * @irqs_off: see above
- * @remote: another CPU frees
- * @nr_threads: kthreads; with @remote the second one frees
+ * @turn: ops, after which @other_cpu goes on, or the first one; or 0
+ * @other_cpu: with @turn
+ * @nr_threads: kthreads
  * @ops: the op array
  * @got: bytes of it that have come
  * @max_live: objects at most from there on, on one CPU
@@ -197,7 +194,6 @@ struct bench_thread {
  * @pool_chunks: of @pool,
  * @pool_meta: and what they take beside the arena's pages
  * @slots: of all CPUs, one after the other
- * @ring: between @threads[0] and @threads[1], if @remote
  * @starting: threads that have not begun
  * @stop: somebody has killed us
  * @ran: read() has been here; its result is in @out or @err
@@ -217,7 +213,8 @@ struct bench {
 	unsigned int prepare;
 	unsigned int rounds;
 	bool irqs_off;
-	bool remote;
+	unsigned int turn;
+	unsigned int other_cpu;
 	unsigned int nr_threads;
 	u32 *ops;
 	size_t got;
@@ -232,7 +229,6 @@ struct bench {
 	atomic_long_t pool_chunks;
 	atomic_long_t pool_meta;
 	void **slots;
-	struct bench_ring *ring;
 	atomic_t starting;
 	bool stop;
 	bool ran;
@@ -634,7 +630,9 @@ static void bench_chunk(struct bench_thread *t, u32 from, u32 to)
 	u64 start;
 
 	if (b->may_sleep) {
+		start = ktime_get_ns();
 		b->peer->ops(t, from, to);
+		t->ns += ktime_get_ns() - start;
 		return;
 	}
 	local_irq_save(flags);
@@ -657,73 +655,18 @@ static void bench_work_ops(struct bench_thread *t)
 	}
 }
 
-/* Do ops until one of them has to wait for the other CPU, which is the one returned */
-static u32 bench_ops_remote(struct bench_thread *t, u32 from, u32 to)
+static void bench_work_turns(struct bench_thread *t)
 {
 	struct bench *b = t->b;
-	struct bench_ring *r = b->ring;
+	bool other = false;
 
-	for (; from < to; from++) {
-		void **slot = &t->slots[b->ops[from]];
-		void *p = *slot;
-
-		if (p) {
-			/* Pairs with the release in bench_work_free() */
-			if (r->head - smp_load_acquire(&r->tail) == BENCH_RING)
-				break;
-			*slot = NULL;
-			if (IS_ERR(p))
-				continue;
-			r->object[r->head % BENCH_RING] = p;
-			/* Pairs with the acquire in bench_work_free() */
-			smp_store_release(&r->head, r->head + 1);
-			continue;
-		}
-		p = b->peer->alloc(b);
-		*slot = likely(p) ? p : bench_retry(t);
-	}
-	return from;
-}
-
-static void bench_work_alloc(struct bench_thread *t)
-{
-	struct bench *b = t->b;
-	unsigned long flags;
-
-	for (u32 i = t->from; i < t->to && !READ_ONCE(b->stop);) {
-		u32 to = min(i + BENCH_CHUNK, t->to);
-
-		if (!b->may_sleep)
-			local_irq_save(flags);
-		i = bench_ops_remote(t, i, to);
-		if (!b->may_sleep)
-			local_irq_restore(flags);
-		cpu_relax();
-		cond_resched();
-	}
-	/* Pairs with the acquire in bench_work_free() */
-	smp_store_release(&b->ring->done, true);
-}
-
-static void bench_work_free(struct bench_thread *t)
-{
-	struct bench *b = t->b;
-	struct bench_ring *r = b->ring;
-
-	while (!READ_ONCE(b->stop)) {
-		/* These pair with the releases in bench_work_alloc() */
-		bool done = smp_load_acquire(&r->done);
-		/* and bench_ops_remote() */
-		u32 head = smp_load_acquire(&r->head);
-
-		while (r->tail != head) {
-			b->peer->free(b, r->object[r->tail % BENCH_RING]);
-			/* Pairs with the acquire in bench_ops_remote() */
-			smp_store_release(&r->tail, r->tail + 1);
-		}
-		if (done)
+	for (u32 i = t->from, to; i < t->to && !READ_ONCE(b->stop); i = to) {
+		to = min(i + b->turn, t->to);
+		t->err = set_cpus_allowed_ptr(current, cpumask_of(other ? b->other_cpu : t->cpu));
+		if (t->err)
 			break;
-		cpu_relax();
+		bench_chunk(t, i, to);
+		other = !other;
 		cond_resched();
 	}
 }
@@ -762,6 +705,7 @@ static int bench_threads_create(struct bench *b, unsigned int nr)
 		t->task = get_task_struct(task);
 		t->ns = 0;
 		t->failed = 0;
+		t->err = 0;
 		init_completion(&t->done);
 	}
 	return 0;
@@ -771,24 +715,22 @@ static int bench_threads_create(struct bench *b, unsigned int nr)
  * One pass over ops [@from, @to), on all CPUs that take part. @ns is the time that it
  * took and @failed the allocations that did.
  */
-static int bench_phase(struct bench *b, u32 from, u32 to, bool irqs_off, bool remote, u64 *ns,
+static int bench_phase(struct bench *b, u32 from, u32 to, bool irqs_off, bool turns, u64 *ns,
 		       u64 *failed)
 {
-	unsigned int nr = b->remote && !remote ? 1 : b->nr_threads;
+	unsigned int nr = b->nr_threads;
 	u64 start = U64_MAX, end = 0;
 	int err;
 
 	b->may_sleep = !irqs_off;
 	/* Not the OOM killer, which would not find who is to blame */
 	b->gfp = irqs_off ? GFP_NOWAIT : GFP_KERNEL | __GFP_RETRY_MAYFAIL | __GFP_NOWARN;
-	if (remote)
-		b->ring->done = false;
 	for (unsigned int i = 0; i < nr; i++) {
 		struct bench_thread *t = &b->threads[i];
 
 		t->from = from;
 		t->to = to;
-		t->work = !remote ? bench_work_ops : i ? bench_work_free : bench_work_alloc;
+		t->work = turns ? bench_work_turns : bench_work_ops;
 	}
 	err = bench_threads_create(b, nr);
 	if (err)
@@ -810,8 +752,9 @@ static int bench_phase(struct bench *b, u32 from, u32 to, bool irqs_off, bool re
 		start = min(start, t->start);
 		end = max(end, t->end);
 		*failed += t->failed;
+		err = err ?: t->err;
 	}
-	*ns = nr == 1 && irqs_off ? b->threads[0].ns : end - start;
+	*ns = turns || (nr == 1 && irqs_off) ? b->threads[0].ns : end - start;
 	return err;
 }
 
@@ -878,19 +821,16 @@ static void bench_free_object(struct bench *b, void *p)
 
 static void bench_free_all(struct bench *b)
 {
-	size_t nr = (size_t)b->nr_slots * (b->remote ? 1 : b->nr_threads);
-	struct bench_ring *r = b->ring;
+	size_t nr = (size_t)b->nr_slots * b->nr_threads;
 
 	b->may_sleep = true;
 	for (size_t i = 0; i < nr; i++)
 		bench_free_object(b, b->slots[i]);
-	for (; r && r->tail != r->head; r->tail++)
-		bench_free_object(b, r->object[r->tail % BENCH_RING]);
 }
 
 static int bench_run_peer(struct bench *b)
 {
-	u64 exact, pages, ns, failed, room;
+	u64 exact, pages, ns, failed;
 	int err;
 
 	exact = b->peer->bytes ? b->peer->bytes(b) : 0;
@@ -905,15 +845,14 @@ static int bench_run_peer(struct bench *b)
 		       exact, !!b->peer->bytes, pages);
 
 	if (b->irqs_off && b->peer->reserve) {
-		room = b->remote ? b->max_live + BENCH_RING : (u64)b->max_live * b->nr_threads;
-		err = b->peer->reserve(b, room);
+		err = b->peer->reserve(b, (u64)b->max_live * b->nr_threads);
 		if (err)
 			return err;
 	}
 	for (unsigned int i = 0; i < b->rounds; i++) {
-		u64 ops = (u64)(b->nr_ops - b->prepare) * (b->remote ? 1 : b->nr_threads);
+		u64 ops = (u64)(b->nr_ops - b->prepare) * b->nr_threads;
 
-		err = bench_phase(b, b->prepare, b->nr_ops, b->irqs_off, b->remote, &ns, &failed);
+		err = bench_phase(b, b->prepare, b->nr_ops, b->irqs_off, b->turn, &ns, &failed);
 		if (err)
 			return err;
 		seq_buf_printf(&b->out, "round %u ops %llu ns %llu failed %llu\n", i, ops, ns,
@@ -960,7 +899,7 @@ enum bench_key {
 	BENCH_PREPARE,
 	BENCH_ROUNDS,
 	BENCH_CPU,
-	BENCH_FREE_CPU,
+	BENCH_TURN,
 	BENCH_CPUS,
 	BENCH_NR_NUMBERS,
 	BENCH_PEER_NAME = BENCH_NR_NUMBERS,
@@ -981,7 +920,7 @@ static const struct bench_key_limits {
 	[BENCH_PREPARE]		= { "prepare", true, 0, BENCH_MAX_OPS },
 	[BENCH_ROUNDS]		= { "rounds", true, 1, BENCH_MAX_ROUNDS },
 	[BENCH_CPU]		= { "cpu", false, 0, INT_MAX },
-	[BENCH_FREE_CPU]	= { "free_cpu", false, 0, INT_MAX },
+	[BENCH_TURN]		= { "turn", false, 1, BENCH_CHUNK },
 	[BENCH_CPUS]		= { "cpus", false, 1, INT_MAX },
 	[BENCH_PEER_NAME]	= { "peer", true },
 	[BENCH_IRQS]		= { "irqs", true },
@@ -1040,9 +979,9 @@ static int bench_parse(struct bench_line *l, char *text)
 			return -EINVAL;
 	if (l->number[BENCH_PREPARE] > l->number[BENCH_OPS_COUNT])
 		return -EINVAL;
-	/* Either so many CPUs, or these */
+	/* Either so many CPUs at once, or this one, and perhaps another one in turn */
 	if (test_bit(BENCH_CPUS, &l->given) &&
-	    (test_bit(BENCH_CPU, &l->given) || test_bit(BENCH_FREE_CPU, &l->given)))
+	    (test_bit(BENCH_CPU, &l->given) || test_bit(BENCH_TURN, &l->given)))
 		return -EINVAL;
 	return 0;
 }
@@ -1055,9 +994,6 @@ static int bench_set_cpus(struct bench *b, const struct bench_line *l)
 		nr = l->number[BENCH_CPUS];
 	if (nr > num_online_cpus())
 		return -EINVAL;
-	b->remote = test_bit(BENCH_FREE_CPU, &l->given);
-	if (b->remote)
-		nr = 2;
 	b->threads = kcalloc(nr, sizeof(*b->threads), GFP_KERNEL_ACCOUNT);
 	if (!b->threads)
 		return -ENOMEM;
@@ -1066,16 +1002,19 @@ static int bench_set_cpus(struct bench *b, const struct bench_line *l)
 	      test_bit(BENCH_CPU, &l->given) ? l->number[BENCH_CPU] : raw_smp_processor_id();
 	for (unsigned int i = 0; i < nr; i++) {
 		if (i)
-			cpu = b->remote ? l->number[BENCH_FREE_CPU] :
-					  cpumask_next(cpu, cpu_online_mask);
+			cpu = cpumask_next(cpu, cpu_online_mask);
 		if (cpu >= nr_cpu_ids || !cpu_online(cpu))
 			return -EINVAL;
 		b->threads[i].b = b;
 		b->threads[i].cpu = cpu;
 	}
-	if (b->remote && cpu == b->threads[0].cpu)
-		return -EINVAL;
 	b->nr_threads = nr;
+	if (test_bit(BENCH_TURN, &l->given)) {
+		b->turn = l->number[BENCH_TURN];
+		b->other_cpu = cpumask_any_but(cpu_online_mask, cpu);
+		if (b->other_cpu >= nr_cpu_ids)
+			return -EINVAL;
+	}
 	return 0;
 }
 
@@ -1094,7 +1033,7 @@ static int bench_set_map(struct bench *b, int fd)
 
 static int bench_set_memory(struct bench *b)
 {
-	unsigned int nr = b->remote ? 1 : b->nr_threads;
+	unsigned int nr = b->nr_threads;
 	char *out;
 
 	b->ops = kvmalloc_array(b->nr_ops, sizeof(*b->ops), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
@@ -1103,9 +1042,7 @@ static int bench_set_memory(struct bench *b)
 	out = kzalloc(BENCH_OUT, GFP_KERNEL_ACCOUNT);
 	/* Freed with the session, whatever of it is there */
 	seq_buf_init(&b->out, out, BENCH_OUT);
-	if (b->remote)
-		b->ring = kvzalloc(sizeof(*b->ring), GFP_KERNEL_ACCOUNT);
-	if (!b->ops || !b->slots || !out || (b->remote && !b->ring))
+	if (!b->ops || !b->slots || !out)
 		return -ENOMEM;
 	for (unsigned int i = 0; i < nr; i++)
 		b->threads[i].slots = b->slots + (size_t)i * b->nr_slots;
@@ -1155,7 +1092,6 @@ static void bench_reset(struct bench *b)
 {
 	kvfree(b->ops);
 	kvfree(b->slots);
-	kvfree(b->ring);
 	kfree(b->threads);
 	kfree(b->out.buffer);
 	if (b->map)

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # `arenaslab bench` in the VM, for each architecture: all works with one CPU, where QEMU
-# counts instructions and a nanosecond is one, so that figures repeat; then what needs two
-# CPUs without that, to be read as ratios. On the kernel of FLAVOR=bench, which has none of
-# the tests' checks. In between, plain kmem_caches on the tests' kernel, before there are
+# counts instructions and a nanosecond is one, so that figures repeat; the same with two that
+# take turns; then what needs two CPUs at once without that, to be read as ratios. On the
+# kernel of FLAVOR=bench, which has none of the tests' checks. In between, plain kmem_caches on the tests' kernel, before there are
 # arena caches and with one, on the kernel with the option off and on the one without our
 # patches, if there are builds of them, or with BENCH_BASE=1: what the option costs those who
 # do not use it.
@@ -71,6 +71,11 @@ counted() {
 	SMP=1 TCG_THREAD=single bench "$@"
 }
 
+# Two, of which one at a time has something to do: they take turns, and the other one idles
+turns() {
+	SMP=2 TCG_THREAD=single bench "$@"
+}
+
 parallel() {
 	SMP=2 TCG_THREAD=multi QEMU_ARGS='' bench "$@"
 }
@@ -106,10 +111,11 @@ for arch in "$@"; do
 			"bench-$arch-plain-used" "$PLAIN" "arenaslab bench --json -w hot -s 64 -r 1 -p arena_cache"
 		try in_kernel "$arch" "$flavor" sizes
 	done
-	try in_kernel "$arch" bench parallel 'two CPUs, ratios' "bench-$arch-two" '-w remote -w local2 -w shared2 -s 64 -s 1024 -r 30'
+	try in_kernel "$arch" bench turns 'instructions, two CPUs in turn' "bench-$arch-turns" '-w remote'
+	try in_kernel "$arch" bench parallel 'two CPUs, ratios' "bench-$arch-two" '-w local2 -w shared2 -s 64 -s 1024 -r 30'
 	# What a lost machine has not said is missing in it
 	parts=()
-	for part in one two; do
+	for part in one turns two; do
 		[ ! -s "$ARENA_SLAB_RUN/bench-$arch-$part.json" ] || parts+=("$ARENA_SLAB_RUN/bench-$arch-$part.json")
 	done
 	[ "${#parts[@]}" -gt 0 ] || continue

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The programs of a peer that hands out arena memory: PEER_hot_SIZE, PEER_ops_SIZE, and
- * for two CPUs PEER_put_SIZE and PEER_take_SIZE. ALLOC(size) is an expression, FREE(ptr,
- * size) a statement. Behind vmlinux.h, bpf_helpers.h and the definition of __arena, and
- * with a map "arena".
+ * The programs of a peer that hands out arena memory: PEER_hot_SIZE and PEER_ops_SIZE.
+ * ALLOC(size) is an expression, FREE(ptr, size) a statement. Behind vmlinux.h,
+ * bpf_helpers.h and the definition of __arena, and with a map "arena".
  */
 #ifndef BENCH_BPF_H
 #define BENCH_BPF_H
@@ -14,29 +13,6 @@
 #define bench_use_arena() ({ asm volatile("" :: "r"(&arena)); })
 
 #define BENCH_PAGES(size) (((size) + __PAGE_SIZE - 1) / __PAGE_SIZE)
-
-/* How often the other CPU is looked at before user space is asked */
-#define BENCH_SPINS	100000
-
-/* True if the slot at @s is full (or empty); the other CPU changes that */
-#define bench_wait(s, full)						\
-	({								\
-		bool __ok = !!*(void __arena * volatile __arena *)(s) == (full);	\
-		u32 __n;						\
-									\
-		if (!__ok) {						\
-			bpf_for(__n, 0, BENCH_SPINS) {			\
-				__ok = !!*(void __arena * volatile __arena *)(s) == (full);	\
-				if (__ok)				\
-					break;				\
-			}						\
-		}							\
-		__ok;							\
-	})
-
-/* An exchange is a full barrier: whoever sees the pointer sees what was written before */
-#define bench_exchange(s, p)						\
-	((void __arena *)__sync_lock_test_and_set((u64 __arena *)(s), (u64)(p)))
 
 #define BENCH_HOT(peer, size, ALLOC, FREE)				\
 SEC("syscall")								\
@@ -92,64 +68,9 @@ int peer##_ops_##size(struct bench_run *r)				\
 	return 0;							\
 }
 
-/* One CPU puts what it allocates into a ring, the other one frees what it takes out */
-#define BENCH_RING_PROGS(peer, size, ALLOC, FREE)			\
-SEC("syscall")								\
-int peer##_put_##size(struct bench_run *r)				\
-{									\
-	void __arena * __arena *slots = (void __arena * __arena *)r->slots;	\
-	u32 i, from = r->from, to = r->to, done = 0;			\
-	u64 failed = 0;							\
-									\
-	bench_use_arena();						\
-	r->begin_ns = bpf_ktime_get_ns();				\
-	bpf_for(i, from, to) {						\
-		void __arena * __arena *s = &slots[i % BENCH_RING];		\
-		void __arena *p;						\
-									\
-		if (!bench_wait(s, false))				\
-			break;						\
-		p = ALLOC(size);					\
-		if (!p) {						\
-			failed++;					\
-			break;						\
-		}							\
-		bench_exchange(s, p);					\
-		done++;							\
-	}								\
-	r->end_ns = bpf_ktime_get_ns();					\
-	r->failed += failed;						\
-	r->done = done;							\
-	return 0;							\
-}									\
-									\
-SEC("syscall")								\
-int peer##_take_##size(struct bench_run *r)				\
-{									\
-	void __arena * __arena *slots = (void __arena * __arena *)r->slots;	\
-	u32 i, from = r->from, to = r->to, done = 0;			\
-									\
-	bench_use_arena();						\
-	r->begin_ns = bpf_ktime_get_ns();				\
-	bpf_for(i, from, to) {						\
-		void __arena * __arena *s = &slots[i % BENCH_RING];		\
-		void __arena *p;						\
-									\
-		if (!bench_wait(s, true))				\
-			break;						\
-		p = bench_exchange(s, NULL);				\
-		FREE(p, size);						\
-		done++;							\
-	}								\
-	r->end_ns = bpf_ktime_get_ns();					\
-	r->done = done;							\
-	return 0;							\
-}
-
 #define BENCH_PEER(peer, size, ALLOC, FREE)				\
 	BENCH_HOT(peer, size, ALLOC, FREE)				\
-	BENCH_OPS(peer, size, ALLOC, FREE)				\
-	BENCH_RING_PROGS(peer, size, ALLOC, FREE)
+	BENCH_OPS(peer, size, ALLOC, FREE)
 
 /* Pages for ops and slots, which user space fills */
 #define BENCH_ROOM							\

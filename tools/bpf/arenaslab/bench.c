@@ -571,30 +571,14 @@ static __u32 pairs_of_two(const struct peer *p)
 	return strstr(p->name, "arena_pages") ? SCRIPT_PAIRS_FLUSH : SCRIPT_PAIRS_2;
 }
 
-/* A round here is a pair that crosses CPUs against one that does not */
+/* As a batch on one CPU, and nobody waits: what one has allocated the other one then frees */
 static void measure_remote(const struct work *w, const struct peer *p, __u32 size)
 {
-	struct outcome here, there;
 	struct script s = {};
-	double v[MAX_ROUNDS];
-	int err, nr;
 
-	/* It would be the ring against nothing */
-	if (is_null_peer(p->name))
-		return;
-	script_batch(&s, pairs_of_two(p), BENCH_RING / 2, BATCH_ORDER, seed);
-	err = run_script(p, size, &s, CPU_ONE, &here);
-	if (usable(w->name, p, size, err, &here)) {
-		script_free(&s);
-		script_hot(&s, pairs_of_two(p));
-		err = run_script(p, size, &s, CPU_REMOTE, &there);
-		if (usable(w->name, p, size, err, &there)) {
-			nr = here.rounds < there.rounds ? here.rounds : there.rounds;
-			for (int i = 0; i < nr; i++)
-				v[i] = there.ns[i] / here.ns[i];
-			add_figure(w->name, p->name, size, 0, "ratio", v, nr);
-		}
-	}
+	script_batch(&s, SCRIPT_PAIRS, w->nr, BATCH_ORDER, seed);
+	s.turn = w->nr;
+	measure_script(w, p, size, &s);
 	script_free(&s);
 }
 
@@ -692,8 +676,8 @@ static const struct work works[] = {
 	  .whole = true },
 	{ "teardown", "to destroy an arena with 100,000 leaked objects", measure_leaks,
 	  .nr = 100000, .max_size = 1024 },
-	{ "remote", "one CPU allocates, another one frees; against one CPU", measure_remote,
-	  .where = CPU_REMOTE },
+	{ "remote", "64 are allocated on one CPU, then freed on another one", measure_remote,
+	  .nr = 64, .where = CPU_TURNS },
 	{ "local2", "two CPUs at once, each its own; how much more they do", measure_both, .nr = 16,
 	  .where = CPU_BOTH },
 	{ "shared2", "the same with 64 at a time: more than a CPU keeps, they may change it",

@@ -20,16 +20,12 @@
 #define BENCH_SIZES(X, arg...)						\
 	X(arg, 16) X(arg, 64) X(arg, 256) X(arg, 1024) X(arg, 4096) X(arg, 12288)
 
-/* Slots of the ring between two CPUs */
-#define BENCH_RING	1024
-
 /* A program's context: what to do, and what came of it */
 struct bench_run {
 	__u64 ops;		/* array of u32, and */
 	__u64 slots;		/* of pointers: where they are in the arena */
 	__u32 slot_base;	/* of this CPU */
-	__u32 from, to;		/* ops, pairs of a hot loop, or places in the ring */
-	__u32 done;		/* how many, where a program may end early */
+	__u32 from, to;		/* ops, or pairs of a hot loop */
 	__u64 failed;
 	__u64 begin_ns, end_ns;
 };

@@ -32,8 +32,6 @@
 /* The same with two CPUs, and seconds after which whoever got in each other's way may stop */
 #define OPS_A_CALL_2	4096
 #define SECONDS_OF_TWO	30
-/* Calls of a CPU that waits for the other one, and gets nothing */
-#define IDLE_CALLS	1000
 
 const struct bpf_peer bpf_peers[] = {
 	{ "bpf:null", "null", "nothing but the loop", bench_bpf__elf_bytes, NULL, .max_size = ~0U },
@@ -174,21 +172,17 @@ static struct bpf_object *open_peer(const struct peer *p, __u32 size, const stru
 				    enum bench_where where, struct bench_run *r, double *pages,
 				    struct outcome *o, int *err)
 {
-	char names[4][40] = {};
-	const char *progs[] = { names[0], names[1], names[2], names[3], "room",
-				"arena_buddy_reset", NULL };
-	static const char *const kinds[] = { "hot", "ops", "put", "take" };
-	__u32 slots = s->slots > BENCH_RING ? s->slots : BENCH_RING;
+	char ops[40], hot[40] = "";
+	const char *progs[] = { ops, "room", "arena_buddy_reset", hot, NULL };
+	__u32 slots = s->slots;
 	struct bpf_object *obj;
 	const void *image;
 	double meta;
 	size_t len;
 
-	for (int i = 0; i < 4; i++) {
-		if ((i == 0 && (!s->hot || where != CPU_ONE)) || (i > 1 && where != CPU_REMOTE))
-			continue;
-		snprintf(names[i], sizeof(names[i]), "%s_%s_%u", p->bpf->prefix, kinds[i], size);
-	}
+	snprintf(ops, sizeof(ops), "%s_ops_%u", p->bpf->prefix, size);
+	if (s->hot && where == CPU_ONE)
+		snprintf(hot, sizeof(hot), "%s_hot_%u", p->bpf->prefix, size);
 	if (where == CPU_BOTH)
 		slots *= 2;
 	image = p->bpf->image(&len);
@@ -267,10 +261,37 @@ static void note_memory(const struct peer *p, struct bpf_object *obj, const stru
 	}
 }
 
-/* ---- one CPU ---- */
+/* ---- one CPU, or one after the other ---- */
 
-static int run_one(const struct peer *p, __u32 size, const struct script *s, int rounds,
-		   struct outcome *o)
+static int pin(int cpu, struct outcome *o)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (!sched_setaffinity(0, sizeof(set), &set))
+		return 0;
+	return why(o, -errno, "cannot go to CPU %d: %s", cpu, strerror(errno));
+}
+
+static int run_turns(struct bpf_object *obj, const char *prog, const struct script *s,
+		     struct bench_run *r, double *ns, struct outcome *o)
+{
+	struct outcome back = {};
+	int err = 0, cpu = 0;
+
+	for (__u32 i = s->prepare, to; i < s->nr && !err && !r->failed; i = to) {
+		to = s->nr - i < s->turn ? s->nr : i + s->turn;
+		err = pin(cpu, o) ?: run_ops(obj, prog, r, i, to, ns, o);
+		cpu = !cpu;
+	}
+	/* Where all others are done; what went wrong before is what is told */
+	cpu = pin(0, err ? &back : o);
+	return err ?: cpu;
+}
+
+static int run_one(const struct peer *p, __u32 size, const struct script *s,
+		   enum bench_where where, int rounds, struct outcome *o)
 {
 	char ops[40], hot[40];
 	struct bpf_object *obj;
@@ -279,7 +300,7 @@ static int run_one(const struct peer *p, __u32 size, const struct script *s, int
 	double pages, ns = 0;
 	int err;
 
-	obj = open_peer(p, size, s, CPU_ONE, &run, &pages, o, &err);
+	obj = open_peer(p, size, s, where, &run, &pages, o, &err);
 	if (!obj)
 		return err;
 	snprintf(ops, sizeof(ops), "%s_ops_%u", p->bpf->prefix, size);
@@ -291,7 +312,9 @@ static int run_one(const struct peer *p, __u32 size, const struct script *s, int
 		note_memory(p, obj, &before, o);
 	for (int i = 0; i < rounds && !err; i++) {
 		ns = 0;
-		if (s->hot)
+		if (where == CPU_TURNS)
+			err = run_turns(obj, ops, s, &run, &ns, o);
+		else if (s->hot)
 			err = run_ops(obj, hot, &run, 0, s->pairs, &ns, o);
 		else
 			err = run_ops(obj, ops, &run, s->prepare, s->nr, &ns, o);
@@ -362,41 +385,11 @@ struct worker {
 	char prog[40];
 	const struct script *s;
 	int cpu;
-	bool ring;
 	struct bench_run run;
 	__u64 begin_ns, end_ns;
 	struct outcome o;
 	int err;
 };
-
-static void pin(int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	sched_setaffinity(0, sizeof(set), &set);
-}
-
-/* Both have the same number of places to pass; who has to wait for long comes back */
-static int run_ring(struct worker *w)
-{
-	__u64 deadline = now_ns() + SECONDS_OF_TWO * NS;
-	__u32 at = 0, to = w->s->pairs;
-	int idle = 0, err = 0;
-
-	while (at < to && !err && !stopped && idle < IDLE_CALLS && now_ns() < deadline) {
-		w->run.from = at;
-		w->run.to = to;
-		err = call(w->obj, w->prog, &w->run, &w->o);
-		idle = w->run.done ? 0 : idle + 1;
-		at += w->run.done;
-		if (!w->begin_ns)
-			w->begin_ns = w->run.begin_ns;
-	}
-	w->end_ns = w->run.end_ns;
-	return err ?: at < to ? why(&w->o, -ENOMEM, "the other CPU does not go on") : 0;
-}
 
 /*
  * libarena's lock gives up when the holder's CPU is not running for long, as those of a
@@ -427,34 +420,26 @@ static void *work(void *arg)
 	struct worker *w = arg;
 	double ns = 0;
 
-	pin(w->cpu);
-	if (!w->ring)
-		w->err = run_ops(w->obj, w->prog, &w->run, 0, w->s->prepare, &ns, &w->o);
+	w->err = pin(w->cpu, &w->o) ?:
+		 run_ops(w->obj, w->prog, &w->run, 0, w->s->prepare, &ns, &w->o);
 	/* They have CPUs of their own: spinning is what lets them start together */
 	__atomic_fetch_sub(w->starting, 1, __ATOMIC_ACQ_REL);
 	while (__atomic_load_n(w->starting, __ATOMIC_ACQUIRE) && !stopped)
 		;
-	if (w->err)
-		return NULL;
-	if (w->ring) {
-		w->err = run_ring(w);
-		return NULL;
-	}
-	w->err = run_both(w);
+	w->err = w->err ?: run_both(w);
 	return NULL;
 }
 
-static int run_two(const struct peer *p, __u32 size, const struct script *s, enum bench_where where,
-		   double *ns, struct outcome *o)
+static int run_two(const struct peer *p, __u32 size, const struct script *s, double *ns,
+		   struct outcome *o)
 {
-	static const char *const kinds[] = { "put", "take" };
 	struct worker w[2] = {};
 	struct bpf_object *obj;
 	struct bench_run run;
 	int err, starting = 2;
 	double pages;
 
-	obj = open_peer(p, size, s, where, &run, &pages, o, &err);
+	obj = open_peer(p, size, s, CPU_BOTH, &run, &pages, o, &err);
 	if (!obj)
 		return err;
 	for (int i = 0; i < 2; i++) {
@@ -462,11 +447,9 @@ static int run_two(const struct peer *p, __u32 size, const struct script *s, enu
 		w[i].obj = obj;
 		w[i].s = s;
 		w[i].cpu = i;
-		w[i].ring = where == CPU_REMOTE;
 		w[i].run = run;
 		w[i].run.slot_base = i * s->slots;
-		snprintf(w[i].prog, sizeof(w[i].prog), "%s_%s_%u", p->bpf->prefix,
-			 w[i].ring ? kinds[i] : "ops", size);
+		snprintf(w[i].prog, sizeof(w[i].prog), "%s_ops_%u", p->bpf->prefix, size);
 		if (pthread_create(&w[i].thread, NULL, work, &w[i])) {
 			/* The first one would wait for ever */
 			fail("no second thread");
@@ -495,16 +478,16 @@ int run_bpf(const struct peer *p, __u32 size, const struct script *s, enum bench
 		return why(o, -EOPNOTSUPP, "has no objects of that size");
 	if (where != CPU_ONE && p->bpf->one_cpu)
 		return why(o, -EOPNOTSUPP, "is for one CPU");
-	if (where == CPU_ONE && !s->growth) {
-		err = run_one(p, size, s, bench_rounds + 1, o);
+	if (where != CPU_BOTH && !s->growth) {
+		err = run_one(p, size, s, where, bench_rounds + 1, o);
 		settle();
 		return err;
 	}
 	for (unsigned int i = 0; i < bench_rounds && !err; i++) {
-		if (where == CPU_ONE)
-			err = run_one(p, size, s, 1, o);
+		if (where == CPU_BOTH)
+			err = run_two(p, size, s, &o->ns[o->rounds++], o);
 		else
-			err = run_two(p, size, s, where, &o->ns[o->rounds++], o);
+			err = run_one(p, size, s, where, 1, o);
 		settle();
 	}
 	return err;

@@ -89,21 +89,20 @@ static int read_answer(int fd, struct outcome *o)
 static int session(const struct peer *p, __u32 size, const struct script *s, enum bench_where where,
 		   int map, int rounds, struct outcome *o)
 {
-	static const char *const keys[] = {
-		[CPU_ONE] = "cpu=0",
-		[CPU_REMOTE] = "cpu=0 free_cpu=1",
-		[CPU_BOTH] = "cpus=2",
-	};
-	char line[256];
+	char line[256], cpus[32] = "cpu=0";
 	int fd, err;
 
 	fd = open(FOLDER "run", O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		return why(o, -errno, "cannot open " FOLDER "run: %s", strerror(errno));
+	if (where == CPU_TURNS)
+		snprintf(cpus, sizeof(cpus), "cpu=0 turn=%u", s->turn);
+	else if (where == CPU_BOTH)
+		snprintf(cpus, sizeof(cpus), "cpus=2");
 	snprintf(line, sizeof(line),
 		 "peer=%s size=%u slots=%u map=%d ops=%u prepare=%u rounds=%d irqs=%s %s\n",
 		 p->name, size, s->slots, map, s->nr, s->prepare, rounds,
-		 s->growth || where != CPU_ONE ? "on" : "off", keys[where]);
+		 s->growth || where == CPU_BOTH ? "on" : "off", cpus);
 	err = write(fd, line, strlen(line)) < 0 ? -errno : 0;
 	if (err == -EOPNOTSUPP)
 		why(o, err, "is not what it does");

@@ -21,22 +21,6 @@ BENCH_ROOM
 #define obj_alloc(size)							\
 	((struct obj_##size *)bpf_obj_new(bpf_core_type_id_local(struct obj_##size)))
 
-/* Full or empty? The pointer is looked at, not followed. */
-#define obj_wait(s, full)						\
-	({								\
-		bool __ok = !!*(volatile u64 *)&(s)->obj == (full);	\
-		u32 __n;						\
-									\
-		if (!__ok) {						\
-			bpf_for(__n, 0, BENCH_SPINS) {			\
-				__ok = !!*(volatile u64 *)&(s)->obj == (full);	\
-				if (__ok)				\
-					break;				\
-			}						\
-		}							\
-		__ok;							\
-	})
-
 #define OBJ(size)							\
 struct obj_##size {							\
 	char data[size];						\
@@ -107,61 +91,6 @@ int obj_ops_##size(struct bench_run *r)					\
 	}								\
 	r->end_ns = bpf_ktime_get_ns();					\
 	r->failed += failed;						\
-	return 0;							\
-}									\
-									\
-SEC("syscall")								\
-int obj_put_##size(struct bench_run *r)					\
-{									\
-	u32 i, from = r->from, to = r->to, done = 0;			\
-	u64 failed = 0;							\
-									\
-	bench_use_arena();						\
-	r->begin_ns = bpf_ktime_get_ns();				\
-	bpf_for(i, from, to) {						\
-		u32 slot = i % BENCH_RING;				\
-		struct slot_##size *s = bpf_map_lookup_elem(&slots_##size, &slot);	\
-		struct obj_##size *p;					\
-									\
-		if (!s || !obj_wait(s, false))				\
-			break;						\
-		p = obj_alloc(size);					\
-		if (!p) {						\
-			failed++;					\
-			break;						\
-		}							\
-		p = bpf_kptr_xchg(&s->obj, p);				\
-		if (p)							\
-			bpf_obj_drop(p);				\
-		done++;							\
-	}								\
-	r->end_ns = bpf_ktime_get_ns();					\
-	r->failed += failed;						\
-	r->done = done;							\
-	return 0;							\
-}									\
-									\
-SEC("syscall")								\
-int obj_take_##size(struct bench_run *r)				\
-{									\
-	u32 i, from = r->from, to = r->to, done = 0;			\
-									\
-	bench_use_arena();						\
-	r->begin_ns = bpf_ktime_get_ns();				\
-	bpf_for(i, from, to) {						\
-		u32 slot = i % BENCH_RING;				\
-		struct slot_##size *s = bpf_map_lookup_elem(&slots_##size, &slot);	\
-		struct obj_##size *p;					\
-									\
-		if (!s || !obj_wait(s, true))				\
-			break;						\
-		p = bpf_kptr_xchg(&s->obj, NULL);			\
-		if (p)							\
-			bpf_obj_drop(p);				\
-		done++;							\
-	}								\
-	r->end_ns = bpf_ktime_get_ns();					\
-	r->done = done;							\
 	return 0;							\
 }
 

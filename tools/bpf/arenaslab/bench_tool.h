@@ -60,6 +60,7 @@ struct script {
 	__u32 live;		/* objects underneath */
 	bool growth;		/* from nothing, and so anew for each round */
 	bool hot;		/* programs have a loop of their own for that */
+	__u32 turn;		/* CPU_TURNS: after so many ops the other CPU goes on */
 };
 
 void script_hot(struct script *s, __u32 pairs);
@@ -76,7 +77,7 @@ void script_free(struct script *s);
 
 /* ---- running one by the other ---- */
 
-enum bench_where { CPU_ONE, CPU_REMOTE, CPU_BOTH };
+enum bench_where { CPU_ONE, CPU_TURNS, CPU_BOTH };
 
 struct outcome {
 	double ns[MAX_ROUNDS];		/* of a round */

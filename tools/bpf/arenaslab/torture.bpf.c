@@ -124,8 +124,9 @@ static u64 draw(struct torture_worker *w)
 
 /*
  * Not static, like all that is long from here on: the verifier goes through a global
- * function once for a program, and through a static one for every call and state that it
- * is called in: with KASAN in the kernel 20 minutes were not enough for three arenas.
+ * function once for a program, or twice if that calls it where it may sleep and where it
+ * may not, and through a static one for every call and state that it is called in: with
+ * KASAN in the kernel 20 minutes were not enough for three arenas.
  */
 __noinline int report(u32 error, u64 addr, u64 size, u64 left, u64 right)
 {

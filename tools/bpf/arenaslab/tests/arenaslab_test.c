@@ -936,6 +936,25 @@ static void bench_pages(void)
 	check_figures(2, 2, works);
 }
 
+/* They know themselves whether they got to the other CPU */
+static void bench_turns(void)
+{
+	static const char *const works[] = { "remote" };
+	struct utsname uts;
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		SKIP("one CPU only");
+	tool("bench -w remote -s 64 -r 2 --json -p bpf:null -p bpf:arena_alloc");
+	check_figures(2, 2, works);
+	/* Its peers cannot be called with irqs off there */
+	if (!uname(&uts) && strstr(uts.version, "PREEMPT_RT"))
+		return;
+	if (!access("/sys/kernel/debug/bpf_arena_slab_bench/run", R_OK)) {
+		tool("bench -w remote -s 64 -r 2 --json -p null -p arena_cache");
+		check_figures(2, 2, works);
+	}
+}
+
 /* A heading, peers in rows and sizes in columns; and the same ops again by the same seed */
 static void bench_table(void)
 {
@@ -1100,6 +1119,7 @@ static const struct test {
 	TEST(bench_pages),
 	TEST(bench_table),
 	TEST(bench_kernel),
+	TEST(bench_turns),
 	TEST(bench_wrong),
 	TEST(without_rights),
 	TEST(without_debugfs),
