@@ -189,6 +189,10 @@ else
 fi
 # shellcheck disable=SC2206 # words on purpose
 qemu+=(${QEMU_ARGS:-})
+if [ -n "$FLAVOR" ] && [ -f "$VM/config/flavor/$FLAVOR.qemu" ]; then
+	# shellcheck disable=SC2207
+	qemu+=($(sed '/^#/d' "$VM/config/flavor/$FLAVOR.qemu"))
+fi
 printf '%s\n' "${qemu[*]@Q}" >"$ARENA_SLAB_RUN/qemu-$SELF.log"
 
 rc=0

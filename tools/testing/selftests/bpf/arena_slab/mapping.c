@@ -987,14 +987,18 @@ static int op_mincore(struct env *e)
 static int op_move_pages(struct env *e)
 {
 	void *page = e->page;
-	int status = 1, node = 0;
+	int status = -1, node = 0;
 
 	CHECK(verify(e->page, PAGE, SEED));
 	CHECK_ERRNO(syscall(__NR_move_pages, 0, 1, &page, NULL, &status, 0), 0);
-	CHECK_EQ(status, e->slab ? -ENOENT : 0);
-	status = 1;
+	if (e->slab)
+		CHECK_EQ(status, -ENOENT);
+	else
+		CHECK((node = status) >= 0);
+	/* To where it is already */
+	status = -1;
 	CHECK_ERRNO(syscall(__NR_move_pages, 0, 1, &page, &node, &status, 2), 0);
-	CHECK_EQ(status, e->slab ? -ENOENT : 0);
+	CHECK_EQ(status, e->slab ? -ENOENT : node);
 	CHECK(program_sees(e, SEED));
 	return 0;
 }
