@@ -2,9 +2,11 @@
 /* User space and programs share objects through mmap of the arena. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/mempolicy.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "arena_slab.h"
@@ -169,16 +171,15 @@ static int test_no_address(void)
 	return with_share(BPF_F_SEGV_ON_FAULT, no_address);
 }
 
-/* Does a kernel with this command line zero what is freed? */
-static bool frees_are_zeroed(void)
+static bool kernel_was_told(const char *word)
 {
 	static char line[4096];
 	FILE *f = fopen("/proc/cmdline", "r");
-	bool zeroed = f && fgets(line, sizeof(line), f) && strstr(line, "init_on_free=1");
+	bool told = f && fgets(line, sizeof(line), f) && strstr(line, word);
 
 	if (f)
 		fclose(f);
-	return zeroed;
+	return told;
 }
 
 /* Freed memory is nobody's: it neither changes by itself, nor does a write harm */
@@ -187,7 +188,7 @@ static int free_untouched(struct bpf_object *obj)
 	static const __u64 zeroes[8];
 	static __u64 old[500];
 	__u64 *objs = find_var(obj, "objs");
-	bool zeroed = frees_are_zeroed();
+	bool zeroed = kernel_was_told("init_on_free=1");
 	struct arena_counters c;
 
 	/* Enough of them live that the slabs stay */
@@ -376,6 +377,53 @@ static int test_lazy_classes(void)
 	return 0;
 }
 
+/* All slabs of 64 bytes are on @node, and there are some */
+static int slabs_are_of(struct bpf_object *obj, int node)
+{
+	unsigned long long all, here;
+	struct arena_counters c;
+	char path[128];
+	int at, nr;
+	FILE *f;
+
+	if (read_counters(arena_id(obj), &c))
+		return 1;
+	snprintf(path, sizeof(path), "/sys/kernel/slab/arena:%llu:64/slabs", c.id);
+	f = fopen(path, "r");
+	CHECK(f);
+	nr = fscanf(f, "%llu N%d=%llu", &all, &at, &here);
+	fclose(f);
+	printf("# node %d: %llu slabs, %llu of them on node %d\n", node, all, here, at);
+	CHECK_EQ(nr, 3);
+	CHECK(all >= 500 / (PAGE / 64));
+	CHECK_EQ(at, node);
+	CHECK_EQ(here, all);
+	return 0;
+}
+
+/* With slab_strict_numa each object is of the node that the task's policy asks for */
+static int test_policy(void)
+{
+	unsigned long mask;
+	int err = 0;
+
+	if (access("/sys/devices/system/node/node1", F_OK) || !kernel_was_told("slab_strict_numa"))
+		return SKIP("not two nodes and slab_strict_numa");
+	for (int node = 0; node < 2 && !err; node++) {
+		struct bpf_object *obj = load_image("share", PROGS("take", "give"));
+
+		if (!obj)
+			return 1;
+		mask = 1ul << node;
+		CHECK(!syscall(__NR_set_mempolicy, MPOL_BIND, &mask, 8 * sizeof(mask)));
+		set_params(obj, 500, 64, SEED);
+		err = run_prog(obj, "take") ?: slabs_are_of(obj, node) ?: run_prog(obj, "give");
+		CHECK(!syscall(__NR_set_mempolicy, MPOL_DEFAULT, NULL, 0));
+		bpf_object__close(obj);
+	}
+	return err;
+}
+
 const struct test share_tests[] = {
 	{ "share/lazy_classes", "an arena has the classes that its programs can ask for, if any",
 	  test_lazy_classes },
@@ -390,5 +438,6 @@ const struct test share_tests[] = {
 	  test_two_processes },
 	{ "share/remap", "objects stay while the arena is not mapped", test_remap },
 	{ "share/proc_mem", "/proc/self/mem reads and writes objects", test_proc_mem },
+	{ "share/policy", "objects are of the node that the task's policy asks for", test_policy },
 	{}
 };
