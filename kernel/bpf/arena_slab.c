@@ -388,9 +388,11 @@ int bpf_arena_slab_map(struct arena_slab *as, struct page *page, gfp_t gfp, bool
 		raw_res_spin_unlock_irqrestore(&arena->spinlock, flags);
 		if (err != -EAGAIN)
 			break;
-		err = arena_slots_add_leaf(sl, as->pgoff, gfp, !allow_spin);
-		if (err)
+		/* That stays what went wrong if it was the last time */
+		if (arena_slots_add_leaf(sl, as->pgoff, gfp, !allow_spin)) {
+			err = -ENOMEM;
 			break;
+		}
 	}
 	if (err) {
 		arena_uncharge_page(arena);
@@ -767,16 +769,16 @@ struct arena_slabs *arena_slabs_create(struct bpf_arena *arena)
 	 * is split, which would take memory.
 	 */
 	sl->has_zero = !(u32)arena->user_vm_start;
-	if (sl->has_zero) {
-		arena_lock_sleepable(arena, &flags);
+	/* With the lock: arena_range_release() knows from then on what page 0 is */
+	arena_lock_sleepable(arena, &flags);
+	if (sl->has_zero)
 		range_tree_clear(&arena->rt, 0, 1);
-		raw_res_spin_unlock_irqrestore(&arena->spinlock, flags);
-	}
+	/* Pairs with the acquire in arena_slabs() */
+	smp_store_release(&arena->slabs, sl);
+	raw_res_spin_unlock_irqrestore(&arena->spinlock, flags);
 	bpf_map_memcg_exit(old, memcg);
 
 	list_add_tail(&sl->all, &arena_slabs_all);
-	/* Pairs with the acquire in arena_slabs() */
-	smp_store_release(&arena->slabs, sl);
 	return sl;
 }
 

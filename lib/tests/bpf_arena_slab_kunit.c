@@ -691,6 +691,13 @@ static int no_place(struct arena_slabs *sl, struct arena_slab *as, struct page *
 	return -ENOSPC;
 }
 
+/* What was found is taken by somebody else each time, while there is made a leaf for it */
+static int no_luck(struct arena_slabs *sl, struct arena_slab *as, struct page *page)
+{
+	as->pgoff = 0;
+	return -EAGAIN;
+}
+
 static int no_leaf(struct arena_slabs *sl, u32 pgoff, gfp_t gfp, bool nolock)
 {
 	return -ENOMEM;
@@ -726,6 +733,12 @@ static void failing_steps_unwind(struct kunit *test)
 		if (IS_ENABLED(CONFIG_PREEMPT_RT))
 			continue;
 		kunit_activate_static_stub(test, arena_place_slab, no_place);
+		expect_no_growth(test, c, nolock);
+		kunit_deactivate_static_stub(test, arena_place_slab);
+	}
+	/* The last ones, since they leave a leaf */
+	for (int nolock = 0; nolock < 2 && !IS_ENABLED(CONFIG_PREEMPT_RT); nolock++) {
+		kunit_activate_static_stub(test, arena_place_slab, no_luck);
 		expect_no_growth(test, c, nolock);
 		kunit_deactivate_static_stub(test, arena_place_slab);
 	}
