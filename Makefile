@@ -36,7 +36,7 @@ help: ## this text
 	@echo '  SUITE=glob          which KUnit suites'
 	@echo "  CHECKS='...'        which checks; vm/check.sh lists them"
 	@echo '  LINUX_VERSION=7.3.x, LINUX_SRC=path   another kernel to compose on; LINUX_SUITE=sid: from there'
-	@echo '  FORCE=1             make tree: drop what was edited in the composed tree'
+	@echo '  FORCE=1             make tree: drop what was edited in the composed tree (a copy stays)'
 	@echo
 	@echo 'Everything is made in $${XDG_CACHE_HOME:-~/.cache}/arena-slab: tree/ is the composed kernel,'
 	@echo 'logs/latest/ what the last run said.'

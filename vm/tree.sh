@@ -14,7 +14,8 @@
 # tree.manifest remembers what composing wrote, a line a file: the hash in the
 # tree ("-": deleted), the hash in the repository (of a patch: its diff), P
 # (patch) or N (new file), the path. A file of the tree that is not what the
-# manifest says was edited by hand, and is never overwritten without FORCE=1.
+# manifest says was edited by hand, and is never overwritten without FORCE=1, which
+# keeps a copy in dropped/.
 # While a compose is under way there is tree.manifest.next as well, and a file
 # may be what either says.
 #
@@ -292,6 +293,21 @@ store() {
 	mv "$STAGE/new/$path" "$TREE/$path"
 }
 
+# put_aside PATH...: what FORCE is about to drop stays in the cache. A file that is as
+# the repository wants it is none.
+put_aside() {
+	local path nr=0 to
+
+	to=$CACHE/dropped/$(date +%Y%m%d-%H%M%S)-$$
+	for path; do
+		[ -f "$TREE/$path" ] && [ "${now[$path]}" != "${want[$path]-}" ] || continue
+		mkdir -p "$to/$(dirname "$path")"
+		cp -p "$TREE/$path" "$to/$path"
+		nr=$((nr + 1))
+	done
+	[ "$nr" = 0 ] || say "tree: $nr edited files are dropped, and kept in $(shown "$to")"
+}
+
 compose() {
 	local path hand=() changed=0 pristine
 
@@ -311,6 +327,7 @@ compose() {
 					die "$path was edited in the tree of FLAVOR=$FLAVOR, from which nothing comes back: make tree FLAVOR=$FLAVOR FORCE=1 to drop it"
 				die "$path was edited in the composed tree: make refresh to keep that, make tree FORCE=1 to drop it"
 			done
+			put_aside "${hand[@]}"
 		fi
 	fi
 	if ! [ -d "$TREE" ] || [ "$BASE" != "$PRISTINE" ]; then
