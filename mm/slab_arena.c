@@ -9,7 +9,7 @@
  * object, which is its free link and its state in one (linux/slab_arena.h).
  *
  *	set_freepointer(s, object 5, object 9)	state[5] = FREE | 9
- *	the alloc boundary takes object 5	state[5] = LIVE, by xchg
+ *	the alloc boundary takes object 5	state[5] = LIVE, by a release
  *	a program frees it			LIVE -> CACHED, by cmpxchg
  *	SLUB puts it on a free list		state[5] = FREED | 9
  *	the same program frees it again		state is CACHED: refused

@@ -4,8 +4,10 @@
  * includes this at its end, as mm/percpu.c does with percpu-vm.c. See mm/slab_arena.c for
  * how it works.
  *
- * So also where an object goes to its user and comes back, each in one function: what was
- * called in between was a twentieth of the pair on x86_64, and more on arm64.
+ * So also where an object goes to its user and comes back. Most come from the sheaf of the
+ * CPU and go back there: what does that calls nothing, but ends in a function that does all
+ * where that is not enough. A frame of its own, and the tests of what was called, were a
+ * sixth of the pair.
  */
 
 #include <linux/bpf_arena_slab.h>
@@ -38,12 +40,13 @@ static __always_inline void *clear_16(void *p)
  * Programs get all of their objects zeroed, and most are small: for these memset() is
  * twice as many instructions around the stores, in a function of its own.
  */
-static __always_inline void clear_object(void *p, unsigned int size)
+static __always_inline bool is_cleared_inline(unsigned int size)
 {
-	if (unlikely(size & ~0x70)) {
-		memset(p, 0, size);
-		return;
-	}
+	return !(size & ~0x70);
+}
+
+static __always_inline void clear_inline(void *p, unsigned int size)
+{
 	if (size & 64)
 		p = clear_16(clear_16(clear_16(clear_16(p))));
 	if (size & 32)
@@ -73,6 +76,14 @@ static __always_inline bool arena_strict_numa(void)
 #endif
 }
 
+/* slab_pre_alloc_hook() of those who may spin: does the allocation fail? */
+static __always_inline bool alloc_arena_fails(struct kmem_cache *s, gfp_t gfp)
+{
+	gfp &= gfp_allowed_mask;
+	might_alloc(gfp);
+	return unlikely(should_failslab(s, gfp));
+}
+
 /*
  * kmem_cache_alloc_node() of arena caches, which have no object extensions, no KFENCE
  * and no kmemleak. Nor its tracepoint: an address in the direct map tells nobody who
@@ -83,14 +94,6 @@ alloc_arena(struct kmem_cache *s, gfp_t gfp, int node, unsigned int alloc_flags)
 {
 	void *object;
 
-	if (alloc_flags_allow_spinning(alloc_flags)) {
-		const gfp_t allowed = gfp & gfp_allowed_mask;
-
-		/* slab_pre_alloc_hook() without the test of what it returns */
-		might_alloc(allowed);
-		if (unlikely(should_failslab(s, allowed)))
-			return NULL;
-	}
 	if (alloc_flags_allow_spinning(alloc_flags) && node == NUMA_NO_NODE && arena_strict_numa())
 		object = alloc_arena_strict(s, gfp, alloc_flags);
 	else
@@ -100,7 +103,7 @@ alloc_arena(struct kmem_cache *s, gfp_t gfp, int node, unsigned int alloc_flags)
 		return NULL;
 	object = kasan_slab_alloc(s, object, gfp, false);
 	if (slab_want_init_on_alloc(gfp, s))
-		clear_object(object, s->object_size);
+		memset(object, 0, s->object_size);
 	return object;
 }
 
@@ -111,7 +114,6 @@ static __always_inline void *slab_arena_make_live(struct bpf_arena_cache *c, voi
 	unsigned int offset = offset_in_page(object), idx;
 	struct arena_slab *as;
 	u32 pgoff;
-	u16 old;
 
 	/* A slab of an arena is one page: no head to look for */
 	object = kasan_reset_tag(object);
@@ -124,12 +126,14 @@ static __always_inline void *slab_arena_make_live(struct bpf_arena_cache *c, voi
 	arena_stat_add(&c->stats->allocs, 1);
 
 	/*
-	 * Invariant 2: from here on the object is its user's, and neither it nor
-	 * @as may be touched. Orders all that SLUB wrote before; pairs with the
-	 * cmpxchg in arena_slab_claim().
+	 * Nobody else writes a state that is not LIVE. Invariant 2: from here on the
+	 * object is its user's, and neither it nor @as may be touched. Orders all that
+	 * SLUB wrote before; pairs with the cmpxchg in arena_slab_claim(). It is known
+	 * to be LIVE where what its user wrote to it is known: who hands it on without
+	 * a barrier may have the free of it refused.
 	 */
-	old = xchg(&as->state[idx], ARENA_OBJ_LIVE);
-	VM_WARN_ON_ONCE(old == ARENA_OBJ_LIVE);
+	VM_WARN_ON_ONCE(READ_ONCE(as->state[idx]) == ARENA_OBJ_LIVE);
+	smp_store_release(&as->state[idx], ARENA_OBJ_LIVE);
 	return object;
 }
 
@@ -150,19 +154,78 @@ bool kmem_cache_may_alloc_nolock(const struct kmem_cache *s)
 	return can_spin_trylock() && (s->flags & __CMPXCHG_DOUBLE);
 }
 
-/* Ends in a call, where there is no object, that needs nothing of the stack */
-static __always_inline void *alloc_live(struct bpf_arena_cache *c, gfp_t gfp, int node,
-					unsigned int alloc_flags, bool in_user_space)
+/* All that alloc_live() is not for, and what its sheaf does not have */
+static noinline void *alloc_live_slow(struct bpf_arena_cache *c, gfp_t gfp, int node,
+				      unsigned int alloc_flags, bool in_user_space)
 {
 	void *object = NULL;
 
-	if (alloc_flags_allow_spinning(alloc_flags) || likely(kmem_cache_may_alloc_nolock(c->s)))
+	if (alloc_flags_allow_spinning(alloc_flags) || kmem_cache_may_alloc_nolock(c->s))
 		object = alloc_arena(c->s, gfp, node, alloc_flags);
 	if (unlikely(!object))
 		return bpf_arena_slab_alloc_slow(c, gfp, node,
 						 !alloc_flags_allow_spinning(alloc_flags),
 						 in_user_space);
 	return slab_arena_make_live(c, object, in_user_space);
+}
+
+/* memset() is a call, and whatever makes one needs the stack */
+static noinline void *zeroed_live(struct bpf_arena_cache *c, void *object, bool in_user_space)
+{
+	memset(object, 0, c->s->object_size);
+	return slab_arena_make_live(c, object, in_user_space);
+}
+
+/*
+ * The object on top of this CPU's sheaf: alloc_from_pcs() without what it does if there is
+ * none. Returns whether there was one.
+ */
+static __always_inline bool sheaf_pop(struct kmem_cache *s, void **object)
+{
+	struct slab_sheaf *main;
+
+	if (!local_trylock(&s->cpu_sheaves->lock))
+		return false;
+	main = this_cpu_ptr(s->cpu_sheaves)->main;
+	if (unlikely(!main->size)) {
+		local_unlock(&s->cpu_sheaves->lock);
+		return false;
+	}
+	*object = main->objects[--main->size];
+	local_unlock(&s->cpu_sheaves->lock);
+	stat(s, ALLOC_FASTPATH);
+	return true;
+}
+
+/*
+ * Most allocations find an object in the sheaf, and nobody who wants to know of them. These
+ * call nothing, but to end in it, so that they need nothing of the stack.
+ */
+static __always_inline void *alloc_live(struct bpf_arena_cache *c, gfp_t gfp, int node,
+					unsigned int alloc_flags, bool in_user_space)
+{
+	const bool nolock = !alloc_flags_allow_spinning(alloc_flags);
+	struct kmem_cache *s = c->s;
+	void *object;
+
+	if (!nolock && alloc_arena_fails(s, gfp))
+		return bpf_arena_slab_alloc_slow(c, gfp, node, false, in_user_space);
+	if (kasan_enabled() || (IS_ENABLED(CONFIG_NUMA) && node != NUMA_NO_NODE))
+		goto slow;
+	if (nolock ? unlikely(!kmem_cache_may_alloc_nolock(s)) : arena_strict_numa())
+		goto slow;
+	if (unlikely(!sheaf_pop(s, &object)))
+		goto slow;
+
+	if (slab_want_init_on_alloc(gfp, s)) {
+		if (unlikely(!is_cleared_inline(s->object_size)))
+			return zeroed_live(c, object, in_user_space);
+		clear_inline(object, s->object_size);
+	}
+	return slab_arena_make_live(c, object, in_user_space);
+
+slow:
+	return alloc_live_slow(c, gfp, node, alloc_flags, in_user_space);
 }
 
 /**
@@ -261,8 +324,10 @@ void *slab_arena_alloc_uaddr_nolock(struct bpf_arena_cache *c)
  */
 void *slab_arena_alloc_again(struct bpf_arena_cache *c, gfp_t gfp, int node, bool in_user_space)
 {
-	void *object = alloc_arena(c->s, gfp, node, SLAB_ALLOC_DEFAULT);
+	void *object = NULL;
 
+	if (!alloc_arena_fails(c->s, gfp))
+		object = alloc_arena(c->s, gfp, node, SLAB_ALLOC_DEFAULT);
 	return object ? slab_arena_make_live(c, object, in_user_space) : NULL;
 }
 
@@ -305,22 +370,60 @@ bool free_arena(struct kmem_cache *s, struct slab *slab, void *x, bool allow_spi
 	return likely(can_free_to_pcs(slab)) && likely(free_to_pcs(s, x, allow_spin));
 }
 
-/* Out of line, as alloc_arena_slow() */
-static noinline void free_arena_slow(struct kmem_cache *s, struct slab *slab, void *x)
-{
-	__slab_free(s, slab, x, x, 1, _RET_IP_);
-	stat(s, FREE_SLOWPATH);
-}
-
-/* Up to here @as was the object's; once that is in a sheaf it is anybody's */
-static __always_inline void free_claimed(struct arena_slab *as, void *object)
+/* All that frees without a call are not for, and what their sheaf has no room for */
+static noinline void free_arena_slow(struct arena_slab *as, void *object)
 {
 	struct kmem_cache *s = as->cache->s;
 	struct slab *slab = as->slab;
 
-	arena_stat_add(&as->cache->stats->frees, 1);
-	if (unlikely(!free_arena(s, slab, object, true)))
-		free_arena_slow(s, slab, object);
+	if (free_arena(s, slab, object, true))
+		return;
+	__slab_free(s, slab, object, object, 1, _RET_IP_);
+	stat(s, FREE_SLOWPATH);
+}
+
+/* Is there anything to be done with an object before it is with SLUB? */
+static __always_inline bool free_arena_has_hooks(struct kmem_cache *s)
+{
+	return kasan_enabled() || slab_want_init_on_free(s);
+}
+
+/*
+ * can_free_to_pcs() for most: nodes without memory are for the slow path, and pages
+ * from reserves, which __GFP_NOMEMALLOC in s->allocflags keeps away, are not asked for.
+ */
+static __always_inline bool is_slab_local(const struct slab *slab)
+{
+	return !IS_ENABLED(CONFIG_NUMA) || likely(slab_nid(slab) == numa_mem_id());
+}
+
+/*
+ * free_to_pcs() without what it does if the sheaf is full. The caller has its lock, which is
+ * not held any more. Returns whether there was room.
+ */
+static __always_inline bool sheaf_push_unlock(struct kmem_cache *s, void *object)
+{
+	struct slab_sheaf *main = this_cpu_ptr(s->cpu_sheaves)->main;
+
+	if (unlikely(main->size == s->sheaf_capacity)) {
+		local_unlock(&s->cpu_sheaves->lock);
+		return false;
+	}
+	main->objects[main->size++] = object;
+	local_unlock(&s->cpu_sheaves->lock);
+	stat(s, FREE_FASTPATH);
+	return true;
+}
+
+/* Counts it. Up to here @as was the object's; once that is in a sheaf it is anybody's. */
+static __always_inline bool free_to_sheaf(struct arena_slab *as, void *object)
+{
+	struct bpf_arena_cache *c = as->cache;
+	struct kmem_cache *s = c->s;
+
+	arena_stat_add(&c->stats->frees, 1);
+	return !free_arena_has_hooks(s) && is_slab_local(as->slab) &&
+	       local_trylock(&s->cpu_sheaves->lock) && sheaf_push_unlock(s, object);
 }
 
 /**
@@ -332,7 +435,16 @@ static __always_inline void free_claimed(struct arena_slab *as, void *object)
  */
 void slab_arena_free(struct arena_slab *as, void *object)
 {
-	free_claimed(as, object);
+	if (unlikely(!free_to_sheaf(as, object)))
+		free_arena_slow(as, object);
+}
+
+static noinline void free_arena_slow_nolock(struct arena_slab *as, void *object)
+{
+	struct kmem_cache *s = as->cache->s;
+
+	if (!free_arena(s, as->slab, object, false))
+		slab_arena_defer(as, __obj_to_index(s, arena_slab_base(as), object));
 }
 
 /**
@@ -346,11 +458,22 @@ void slab_arena_free(struct arena_slab *as, void *object)
  */
 void slab_arena_free_nolock(struct arena_slab *as, void *object)
 {
-	struct kmem_cache *s = as->cache->s;
+	if (unlikely(!free_to_sheaf(as, object)))
+		free_arena_slow_nolock(as, object);
+}
 
-	arena_stat_add(&as->cache->stats->frees, 1);
-	if (unlikely(!free_arena(s, as->slab, object, false)))
-		slab_arena_defer(as, __obj_to_index(s, arena_slab_base(as), object));
+/* Whatever cannot be freed below, and all that is none of @c's objects */
+static noinline void cache_free_slow(struct bpf_arena_cache *c, void *kaddr)
+{
+	unsigned long offset = (unsigned long)kaddr - c->kbase;
+	struct arena_slab *as;
+	int err;
+
+	if (!kaddr)
+		return;
+	as = arena_cache_claim(c, offset, &err);
+	if (as)
+		slab_arena_free(as, arena_slab_base(as) + offset_in_page(offset));
 }
 
 /**
@@ -364,14 +487,36 @@ void slab_arena_free_nolock(struct arena_slab *as, void *object)
 void bpf_arena_cache_free(struct bpf_arena_cache *c, void *kaddr)
 {
 	unsigned long offset = (unsigned long)kaddr - c->kbase;
+	struct kmem_cache *s = c->s;
 	struct arena_slab *as;
-	int err;
+	void *object;
 
-	if (unlikely(!kaddr))
-		return;
-	as = arena_cache_claim(c, offset, &err);
-	if (likely(as))
-		free_claimed(as, arena_slab_base(as) + offset_in_page(offset));
+	if (free_arena_has_hooks(s) || !local_trylock(&s->cpu_sheaves->lock))
+		goto slow;
+	/*
+	 * The lock holds up a grace period, so that looking for the slab needs nothing more:
+	 * it disables preemption, or, on PREEMPT_RT, is in RCU. NULL is no object.
+	 */
+	as = arena_cache_try_claim(c, offset);
+	if (unlikely(!as))
+		goto unlock;
+	arena_stat_add(&c->stats->frees, 1);
+	object = arena_slab_base(as) + offset_in_page(offset);
+	if (unlikely(!is_slab_local(as->slab)))
+		goto unlock_claimed;
+	if (unlikely(!sheaf_push_unlock(s, object)))
+		goto claimed;
+	return;
+
+unlock_claimed:
+	local_unlock(&s->cpu_sheaves->lock);
+claimed:
+	free_arena_slow(as, object);
+	return;
+unlock:
+	local_unlock(&s->cpu_sheaves->lock);
+slow:
+	cache_free_slow(c, kaddr);
 }
 EXPORT_SYMBOL_GPL(bpf_arena_cache_free);
 

@@ -377,7 +377,7 @@ static inline unsigned int arena_slab_states(unsigned int size)
 
 /*
  * Win the LIVE state of the object at @offset in a slab, which pins the slab; up to
- * here it is only held by RCU. Pairs with the xchg in slab_arena_make_live(). Returns
+ * here it is only held by RCU. Pairs with the release in slab_arena_make_live(). Returns
  * whether it is won; @old is the state that was there, and not LIVE if it is not.
  */
 static __always_inline bool arena_slab_claim(struct arena_slab *as, unsigned int offset, u16 *old)
@@ -425,6 +425,25 @@ static inline struct arena_slab *arena_slab_at(const struct bpf_arena_cache *c, 
 int arena_cache_not_claimed(struct bpf_arena_cache *c, unsigned long offset, unsigned long slot,
 			    u16 old);
 
+/* The page at a distance from kbase; none if that is outside of the arena */
+static __always_inline unsigned long arena_cache_pgoff(const struct bpf_arena_cache *c,
+						       unsigned long offset)
+{
+	/* An arena does not cross 4 GiB: what is less than its pages from its start is in it */
+	return (offset - (u32)c->user_start) >> PAGE_SHIFT;
+}
+
+/* arena_cache_claim() for those who hold up a grace period, and have others say why */
+static __always_inline struct arena_slab *
+arena_cache_try_claim(struct bpf_arena_cache *c, unsigned long offset)
+{
+	unsigned long slot;
+	u16 old;
+
+	return arena_claim(c->slots, c, false, arena_cache_pgoff(c, offset),
+			   offset_in_page(offset), &slot, &old);
+}
+
 /*
  * Take an object of a cache from its user, by its distance from kbase. Returns its slab,
  * which the object keeps from now on; or NULL, and @err, counted and traced.
@@ -432,15 +451,14 @@ int arena_cache_not_claimed(struct bpf_arena_cache *c, unsigned long offset, uns
 static __always_inline struct arena_slab *
 arena_cache_claim(struct bpf_arena_cache *c, unsigned long offset, int *err)
 {
-	/* An arena does not cross 4 GiB: what is less than its pages from its start is in it */
-	unsigned long pgoff = (offset - (u32)c->user_start) >> PAGE_SHIFT;
 	struct arena_slab *as;
 	unsigned long slot;
 	u16 old;
 
 	/* Holds up a grace period as rcu_read_lock() does, at a third of its cost */
 	preempt_disable();
-	as = arena_claim(c->slots, c, false, pgoff, offset_in_page(offset), &slot, &old);
+	as = arena_claim(c->slots, c, false, arena_cache_pgoff(c, offset), offset_in_page(offset),
+			 &slot, &old);
 	if (unlikely(!as)) {
 		*err = arena_cache_not_claimed(c, offset, slot, old);
 		return NULL;

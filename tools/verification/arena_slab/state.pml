@@ -27,7 +27,7 @@
  *	NO_CMPXCHG	a free reads the state and then writes it
  *	END_IS_LIVE	the encoding has DEFERRED with the end of the stack equal to LIVE
  *	STALE_STATE	state[] is as kmalloc() gave it, not all FRESH
- *	ZERO_AFTER_LIVE	the object is zeroed once it is its user's, or the xchg orders nothing
+ *	ZERO_AFTER_LIVE	the object is zeroed once it is its user's, or the release orders nothing
  *	INIT_BEFORE_CLAIM	a free writes to the object (init_on_free) before it has won
  *	FREED_LOST	a free link forgets that the object was handed out
  *	LINK_IN_OBJECT	the free link stands in the object, where programs write it
