@@ -108,6 +108,9 @@ static inline bool arena_may_report(struct bpf_arena *arena, struct bpf_prog *pr
  */
 #define ARENA_SCRATCH_MAX	64
 
+/* With interrupts off, so many page table entries are cleared at once, or pages marked as free */
+#define ARENA_STRETCH_MAX	4096u
+
 /*
  * A range between the moment its PTEs are cleared and the moment it may be used
  * again, in bpf_arena.dying; on the stack of the one who frees, or in the span that waits
@@ -179,6 +182,7 @@ enum arena_window {
 	ARENA_WINDOW_FAULT,	/* a user fault has found a page, and not mapped it */
 	ARENA_WINDOW_UNMAPPED,	/* in no page table of the kernel's, still in TLBs */
 	ARENA_WINDOW_FREE,	/* out of all TLBs and mappings, not yet given back */
+	ARENA_WINDOW_PAUSE,	/* in the middle of more than ARENA_STRETCH_MAX pages */
 };
 
 /* How arena_zap_mappings() gets at the mappings */

@@ -453,6 +453,7 @@ struct arena_batch {
 	struct arena_slabs *sl;
 	struct llist_node *slabs;
 	u32 slots;
+	u32 stretch;	/* pages since the spinlock was taken */
 	unsigned long start;
 	unsigned long end;
 };
@@ -477,6 +478,30 @@ static void arena_batch_add(struct arena_batch *b, unsigned long kaddr, u32 page
 	b->end = max(b->end, kaddr + (unsigned long)page_cnt * PAGE_SIZE);
 }
 
+/*
+ * How many pages a batch has is the programs' choice: all of an arena, if a process keeps
+ * the worker waiting for long enough. Others get the lock, and this CPU its interrupts, after
+ * each stretch of them; until its turn comes a page is as it was.
+ */
+static void arena_batch_pause(struct arena_batch *b, u32 page_cnt, unsigned long *flags)
+{
+	struct bpf_arena *arena = b->sl->arena;
+
+	b->stretch += page_cnt;
+	if (b->stretch < ARENA_STRETCH_MAX)
+		return;
+	raw_res_spin_unlock_irqrestore(&arena->spinlock, *flags);
+	b->stretch = 0;
+	arena_window(ARENA_WINDOW_PAUSE);
+	/* Nobody else sleeps here for RCU tasks */
+	cond_resched_tasks_rcu_qs();
+	arena_lock_sleepable(arena, flags);
+}
+
+/* Iterate over the stretches of an object of @cnt pages */
+#define for_each_stretch(i, nr, cnt)							\
+	for (i = 0; i < (cnt) && (nr = min((cnt) - i, ARENA_STRETCH_MAX), true); i += nr)
+
 /* (a): nobody finds these pages from now on */
 static void arena_batch_unmap(struct arena_batch *b, struct llist_head *pages)
 {
@@ -486,6 +511,7 @@ static void arena_batch_unmap(struct arena_batch *b, struct llist_head *pages)
 	struct arena_slab *as;
 	u32 pgoff, next;
 
+	b->stretch = 0;
 	arena_lock_sleepable(arena, &flags);
 	llist_for_each_entry(as, b->slabs, node) {
 		/* The page is as->slab, which goes back by a way of its own */
@@ -493,13 +519,18 @@ static void arena_batch_unmap(struct arena_batch *b, struct llist_head *pages)
 		WRITE_ONCE(*arena_slots_ptr(b->sl, as->pgoff), ARENA_SLOT_DYING);
 		arena_clear_range(arena, as->pgoff, 1, &mine);
 		arena_batch_add(b, arena_page_kaddr(as->cache, as->pgoff), 1);
+		arena_batch_pause(b, 1, &flags);
 	}
 	for_each_batch_slot(b, pgoff, slot, next) {
-		u32 cnt = arena_slot_pages(slot);
+		u32 cnt = arena_slot_pages(slot), i, nr;
 
-		for (u32 i = 1; i < cnt; i++)
-			WRITE_ONCE(*arena_slots_ptr(b->sl, pgoff + i), ARENA_SLOT_DYING);
-		arena_clear_range(arena, pgoff, cnt, pages);
+		for_each_stretch(i, nr, cnt) {
+			/* The first one says LARGE_DEAD, and has the link */
+			for (u32 j = i ?: 1; j < i + nr; j++)
+				WRITE_ONCE(*arena_slots_ptr(b->sl, pgoff + j), ARENA_SLOT_DYING);
+			arena_clear_range(arena, pgoff + i, nr, pages);
+			arena_batch_pause(b, nr, &flags);
+		}
 		arena_batch_add(b, bpf_arena_get_kern_vm_start(arena) +
 				arena_pgoff_to_uaddr32(arena, pgoff), cnt);
 	}
@@ -520,6 +551,20 @@ static void arena_batch_zap(struct vm_area_struct *vma, void *data)
 		arena_zap_range(vma, pgoff, arena_slot_pages(slot));
 }
 
+/* Under the spinlock. False if there is no memory for it: the worker comes once more. */
+static bool arena_place_release(struct arena_batch *b, u32 pgoff, u32 page_cnt)
+{
+	struct arena_slabs *sl = b->sl;
+
+	for (u32 i = 0; i < page_cnt; i++)
+		WRITE_ONCE(*arena_slots_ptr(sl, pgoff + i), 0);
+	if (!arena_range_release(sl->arena, pgoff, page_cnt) || sl->going)
+		return true;
+	for (u32 i = 0; i < page_cnt; i++)
+		arena_push_slot(sl, pgoff + i, ARENA_SLOT_SCRUB);
+	return false;
+}
+
 /*
  * (e), but for the pages: the places may be used again. False if the range tree
  * had no memory for all of them; those are on the worker's stack once more.
@@ -533,25 +578,20 @@ static bool arena_batch_release(struct arena_batch *b)
 	u32 pgoff, next;
 	bool ok = true;
 
+	b->stretch = 0;
 	arena_lock_sleepable(arena, &flags);
 	llist_for_each_entry(as, b->slabs, node) {
-		WRITE_ONCE(*arena_slots_ptr(sl, as->pgoff), 0);
-		if (arena_range_release(arena, as->pgoff, 1) && !sl->going) {
-			arena_push_slot(sl, as->pgoff, ARENA_SLOT_SCRUB);
-			ok = false;
-		}
+		ok &= arena_place_release(b, as->pgoff, 1);
+		arena_batch_pause(b, 1, &flags);
 	}
 	for_each_batch_slot(b, pgoff, slot, next) {
-		u32 cnt = arena_slot_pages(slot);
+		u32 cnt = arena_slot_pages(slot), i, nr;
 
 		if ((slot & ARENA_SLOT_KIND) == ARENA_SLOT_SCRUB)
 			arena_count(sl, ARENA_SCRUBS);
-		for (u32 i = 0; i < cnt; i++)
-			WRITE_ONCE(*arena_slots_ptr(sl, pgoff + i), 0);
-		if (arena_range_release(arena, pgoff, cnt) && !sl->going) {
-			for (u32 i = 0; i < cnt; i++)
-				arena_push_slot(sl, pgoff + i, ARENA_SLOT_SCRUB);
-			ok = false;
+		for_each_stretch(i, nr, cnt) {
+			ok &= arena_place_release(b, pgoff + i, nr);
+			arena_batch_pause(b, nr, &flags);
 		}
 	}
 	raw_res_spin_unlock_irqrestore(&arena->spinlock, flags);

@@ -23,6 +23,7 @@ struct hostile_ctx {
 	struct bpf_arena *arena[MAX_ARENAS];
 	struct bpf_prog *prog;
 	struct bpf_arena_cache *cache[MAX_CACHES];
+	unsigned int pauses;
 };
 
 static inline struct hostile_ctx *ctx_of(struct kunit *test)

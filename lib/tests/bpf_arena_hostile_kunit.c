@@ -703,6 +703,53 @@ static void frees_overlap(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, is_range_tree_set(&arena->rt, 0, TEST_PAGES), 0);
 }
 
+/* Were it under the spinlock, there would be no page */
+static void count_a_pause(enum arena_window window)
+{
+	struct kunit *test = kunit_get_current_test();
+	struct hostile_ctx *ctx = ctx_of(test);
+	struct bpf_map *map = &ctx->arena[0]->map;
+	void *p;
+
+	if (window != ARENA_WINDOW_PAUSE)
+		return;
+	ctx->pauses++;
+	current->kunit_test = NULL;
+	p = bpf_arena_alloc_pages_sleepable(map, NULL, 1, NUMA_NO_NODE, 0);
+	bpf_arena_free_pages(map, p, 1);
+	current->kunit_test = test;
+	KUNIT_EXPECT_NOT_NULL(test, p);
+}
+
+/* However much a program frees at once, others get at the arena in between */
+static void much_at_once_is_cut(struct kunit *test)
+{
+	const u32 large = ARENA_STRETCH_MAX + 1, pages = 2 * ARENA_STRETCH_MAX;
+	struct bpf_arena *arena = arena_of(test, pages, TEST_USER_START);
+	struct work_struct *work;
+	void *p, *small;
+
+	KUNIT_ASSERT_EQ(test, bpf_arena_prepare_alloc(arena, 64, 64), 0);
+	work = &arena->slabs->work;
+	p = prog_alloc(test, arena, large * PAGE_SIZE);
+	small = prog_alloc(test, arena, 3 * PAGE_SIZE);
+	disable_work_sync(work);
+	prog_free(test, arena, p);
+	prog_free(test, arena, small);
+	irq_work_sync(&arena->slabs->irq);
+
+	kunit_activate_static_stub(test, arena_window, count_a_pause);
+	work->func(work);
+	kunit_deactivate_static_stub(test, arena_window);
+	enable_work(work);
+	KUNIT_ASSERT_NOT_NULL(test, p);
+	KUNIT_ASSERT_NOT_NULL(test, small);
+	/* Where the pages are unmapped, and where their places become free */
+	KUNIT_EXPECT_EQ(test, ctx_of(test)->pauses, 2);
+	expect_empty(test, arena, 0);
+	KUNIT_EXPECT_EQ(test, is_range_tree_set(&arena->rt, 0, pages), 0);
+}
+
 /* ---- the ends of an arena ---- */
 
 #define HUGE_START	0x10000000000ull	/* low half 0 */
@@ -1153,6 +1200,7 @@ static struct kunit_case hostile_cases[] = {
 	KUNIT_CASE_PARAM(large_is_freed_as_a_whole, large_gen_params),
 	KUNIT_CASE(large_race_has_one_winner),
 	KUNIT_CASE(frees_overlap),
+	KUNIT_CASE(much_at_once_is_cut),
 	KUNIT_CASE_PARAM(last_page_of_4_gib, end_gen_params),
 	KUNIT_CASE(no_arena_crosses_4_gib),
 	KUNIT_CASE(neighbours_do_not_meet),
