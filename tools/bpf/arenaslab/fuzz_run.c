@@ -18,6 +18,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include "fuzz_user.h"
+#include "test_util.h"
 #include "fuzz.skel.h"
 
 #define CPU1_ONLINE	"/sys/devices/system/cpu/cpu1/online"
@@ -100,6 +101,8 @@ static int load_arena(int i, const struct fuzz_shape *shape, int boxes_fd)
 	bpf_map__set_map_extra(s->maps.arena, shape[i].start);
 	bpf_map__set_map_flags(s->maps.arena, BPF_F_MMAPABLE |
 			       (shape[i].segv ? BPF_F_SEGV_ON_FAULT : 0));
+	bpf_program__set_autoload(s->progs.start_timer, has_timers());
+	bpf_program__set_autoload(s->progs.stop_timer, has_timers());
 	if (i) {
 		/* Once is enough: they see the workers of all arenas */
 		bpf_program__set_autoload(s->progs.free_begins, false);
@@ -763,10 +766,15 @@ static bool run_two(const struct fuzz_seq *seq)
 
 	sched_getaffinity(0, sizeof(cpus), &cpus);
 	memset(nr_ops, 0, sizeof(nr_ops));
-	for (int i = 0; i < seq->nr; i++)
-		boxes[seq->op[i].box].op[nr_ops[seq->op[i].box]++] = seq->op[i];
+	for (int i = 0; i < seq->nr; i++) {
+		struct fuzz_op *op = &boxes[seq->op[i].box].op[nr_ops[seq->op[i].box]++];
+
+		*op = seq->op[i];
+		if (op->ctx == FUZZ_TIMER && !has_timers())
+			op->ctx = FUZZ_RCU;
+	}
 	pthread_barrier_init(&barrier, NULL, 2);
-	for (int i = 0; i < FUZZ_BOXES * FUZZ_ARENAS; i++)
+	for (int i = 0; i < FUZZ_BOXES * FUZZ_ARENAS && has_timers(); i++)
 		run_prog(skel[i / 2]->progs.start_timer, i % 2, 0, 100);
 	if (pthread_create(&thread, NULL, run_box, (void *)1L))
 		return wrong("no thread");
@@ -775,7 +783,7 @@ static bool run_two(const struct fuzz_seq *seq)
 	pthread_barrier_destroy(&barrier);
 	sched_setaffinity(0, sizeof(cpus), &cpus);
 	usleep(1000);
-	for (int i = 0; i < FUZZ_BOXES * FUZZ_ARENAS; i++)
+	for (int i = 0; i < FUZZ_BOXES * FUZZ_ARENAS && has_timers(); i++)
 		run_prog(skel[i / 2]->progs.stop_timer, i % 2, 0, 0);
 
 	for (int i = 0; ok && i < FUZZ_ARENAS; i++) {

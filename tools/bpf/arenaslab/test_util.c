@@ -100,6 +100,11 @@ bool read_text(const char *path, char *buf, size_t size)
 	return len >= 0;
 }
 
+bool has_timers(void)
+{
+	return read_number("/sys/kernel/realtime") != 1;
+}
+
 long long read_number(const char *path)
 {
 	char buf[64];

@@ -34,6 +34,8 @@ bool option_slow(int letter, unsigned long *val);
 int write_text(const char *path, const char *text);
 /* False if it cannot be read; @buf is a string then, too */
 bool read_text(const char *path, char *buf, size_t size);
+/* Is there bpf_timer? PREEMPT_RT refuses programs with one. */
+bool has_timers(void);
 /* -1 if there is none */
 long long read_number(const char *path);
 

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include "torture_tool.h"
 #include "torture.skel.h"
@@ -59,13 +60,21 @@ static void be_victim(const char *group, __u64 rng)
 		run_prog(a.skel->progs.start, 0, 0);
 		a.skel->links.on_switch = bpf_program__attach(a.skel->progs.on_switch);
 		a.skel->links.on_cache_free = bpf_program__attach(a.skel->progs.on_cache_free);
-		run_prog(a.skel->progs.start_timer, 0, 0);
-		for (int i = 0; i < 200; i++)
+		if (has_timers())
+			run_prog(a.skel->progs.start_timer, 0, 0);
+		add(&shared->victims, 1);
+		for (int i = draw(&rng) % 20; i > 0; i--)
 			run_prog(a.skel->progs.task_sleep, i % MAX_CPUS, 64);
 		/* Without stopping the timer, or freeing anything */
 		torture_bpf__destroy(a.skel);
 		add(&shared->dropped, 1);
 	}
+}
+
+/* Has one of them loaded its programs since there were @before who had? */
+static bool is_running(__u64 before)
+{
+	return __atomic_load_n(&shared->victims, __ATOMIC_RELAXED) != before;
 }
 
 static void kill_one(const char *parent, __u64 *rng, int nr)
@@ -74,6 +83,7 @@ static void kill_one(const char *parent, __u64 *rng, int nr)
 	char group[128], path[192], number[16];
 	__u64 r = draw(rng);
 	bool move = r & 1;
+	__u64 before = shared->victims;
 	int status;
 	pid_t pid;
 
@@ -85,6 +95,9 @@ static void kill_one(const char *parent, __u64 *rng, int nr)
 		be_victim(group, draw(rng));
 	if (pid < 0)
 		return;
+	/* One of four while it loads its programs, which takes seconds */
+	if (r >> 62)
+		WAIT_FOR(60, is_running(before) || shared->stop);
 	doze(100 + (r >> 8) % (3000 * opt.slow));
 	if (move) {
 		/* Its group goes, and with it what its arena is charged to */
@@ -98,7 +111,8 @@ static void kill_one(const char *parent, __u64 *rng, int nr)
 	waitpid(pid, &status, 0);
 	if (!WIFSIGNALED(status))
 		blame("a victim ended by itself, status %#x", status);
-	add(&shared->killed, 1);
+	if (is_running(before))
+		add(&shared->killed, 1);
 	if (move) {
 		/* Unless it has gone above */
 		if (!WAIT_FOR(5, !rmdir(group) || errno == ENOENT))
@@ -168,7 +182,10 @@ static bool sched_round(struct progress *p, __u64 *rng)
 	__u32 id;
 
 	if (!skel) {
-		cannot(ATTACK_SCHED, "no sched_ext scheduler in cid form: %s", strerror(errno));
+		if (btf__find_by_name_kind(vmlinux, "sched_ext_ops_cid", BTF_KIND_STRUCT) < 0)
+			cannot(ATTACK_SCHED, "no sched_ext scheduler in cid form");
+		else
+			blame("the scheduler is not loaded: %s", strerror(errno));
 		return false;
 	}
 	id = map_id(skel);
@@ -298,10 +315,12 @@ int plugger(const char *unused)
 		doze(300 + (r >> 20) % 1500);
 		err = set_online(cpu, false);
 		went = !err;
-		if (err && err != -EBUSY) {
+		if (err == -ENOENT || err == -EPERM) {
 			cannot(ATTACK_PLUG, "CPU %d does not go: %s", cpu, strerror(-err));
 			break;
 		}
+		if (err && err != -EBUSY)
+			blame("CPU %d does not go: %s", cpu, strerror(-err));
 		doze((r >> 40) % 400);
 		/* Its return can be refused for a moment, not for good */
 		if (!WAIT_FOR(20, !(err = set_online(cpu, true))))

@@ -86,6 +86,8 @@ struct torture_bpf *open_instance(__u32 kind, __u64 start, __u32 pages, __u32 fl
 	bpf_program__set_autoload(skel->progs.on_probe, false);
 	bpf_program__set_autoload(skel->progs.churn_take, kind == ARENA_KEPT);
 	bpf_program__set_autoload(skel->progs.churn_give, kind == ARENA_KEPT);
+	bpf_program__set_autoload(skel->progs.start_timer, has_timers());
+	bpf_program__set_autoload(skel->progs.stop_timer, has_timers());
 	bpf_map__set_autocreate(skel->maps.torture_ops, false);
 	bpf_program__set_autoload(skel->progs.cid_init, false);
 	bpf_program__set_autoload(skel->progs.cid_set_cmask, false);
@@ -251,6 +253,11 @@ static void attach_all(struct arena *a, bool say)
 		attach_irq(a, cpu);
 	if (say && !a->irq[0])
 		cannot(CTX_IRQ, "no CPU clock event: nothing runs in hard interrupts");
+	if (!has_timers()) {
+		if (say)
+			cannot(CTX_TIMER, "no BPF timer on PREEMPT_RT");
+		return;
+	}
 	a->timers = true;
 	for (int cpu = 0; cpu < nr_cpus; cpu++) {
 		if (run_prog(s->progs.start_timer, cpu, 0) && say)

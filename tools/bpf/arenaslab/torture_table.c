@@ -210,6 +210,8 @@ void check_attacks(void)
 	must_happen(PART_MAP, true, shared->forks, "fork");
 	must_happen(PART_MAP, true, shared->faults, "fault");
 	must_happen(PART_KILL, !shared->impossible[ATTACK_KILL], shared->killed, "process killed");
+	must_happen(PART_KILL, !shared->impossible[ATTACK_KILL], shared->dropped,
+		    "arena dropped by who uses it");
 	must_happen(PART_SCHED, !shared->impossible[ATTACK_SCHED], shared->sched_frees,
 		    "free of a scheduler's cmask");
 	must_happen(PART_SHRINK, true, shared->shrinks, "cache shrunk");

@@ -66,7 +66,7 @@ struct shared {
 	volatile int done;		/* it has ended, and has said all it has to say */
 	int plug_lock;			/* see lock_plugs() */
 	volatile __u64 ops, nulls, refused;
-	__u64 killed, dropped, maps, forks, faults, writes, scans, shrinks, drops, plugs;
+	__u64 victims, killed, dropped, maps, forks, faults, writes, scans, shrinks, drops, plugs;
 	__u64 sched_rounds, sched_frees, sched_cmasks;
 	__u64 probes, churns;
 	__u64 left[NR_ARENAS];		/* pages, when all was freed */
