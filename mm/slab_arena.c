@@ -597,13 +597,11 @@ void slab_arena_free_page(struct page *page)
  *
  * Context: may sleep. cpu_hotplug_lock and slab_mutex are only tried, since their
  * holders may wait for the caller.
- *
- * Return: false if one of them was in the way: sheaves may have been flushed, empty
- * slabs were not given up.
+ * If one of them is in the way sheaves may have been flushed, and empty slabs are not given up.
  */
-bool slab_arena_drain(struct kmem_cache *s)
+void slab_arena_drain(struct kmem_cache *s)
 {
-	return kmem_cache_shrink_trylock(s);
+	kmem_cache_shrink_trylock(s);
 }
 
 static void slab_arena_walk(struct kmem_cache *s,

@@ -41,7 +41,7 @@ void slab_arena_defer(struct arena_slab *as, unsigned int idx);
 void *kmem_cache_alloc_nolock_noprof(struct kmem_cache *s, gfp_t gfp);
 #define kmem_cache_alloc_nolock(...)	alloc_hooks(kmem_cache_alloc_nolock_noprof(__VA_ARGS__))
 void kmem_cache_fill_barns(struct kmem_cache *s, gfp_t gfp);
-bool kmem_cache_shrink_trylock(struct kmem_cache *s);
+void kmem_cache_shrink_trylock(struct kmem_cache *s);
 void kmem_cache_discard_all(struct kmem_cache *s,
 			    void (*walk)(struct kmem_cache *s,
 					 void (*discard)(struct kmem_cache *s, struct slab *slab)));

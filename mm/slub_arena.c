@@ -241,7 +241,8 @@ slow:
  * __GFP_ZERO.
  *
  * Context: as kmem_cache_alloc() with the same @gfp; not in NMI, not under a raw
- * spinlock.
+ * spinlock. If it may block, a full arena, which a program can make of it at any time, is a
+ * second's wait at most.
  * Return: the object's arena kernel address, or NULL.
  */
 void *bpf_arena_cache_alloc(struct bpf_arena_cache *c, gfp_t gfp)
@@ -473,7 +474,7 @@ static noinline void cache_free_slow(struct bpf_arena_cache *c, void *kaddr)
 		return;
 	as = arena_cache_claim(c, offset, &err);
 	if (as)
-		slab_arena_free(as, arena_slab_base(as) + offset_in_page(offset));
+		slab_arena_free(as, arena_slab_object(as, offset));
 }
 
 /**
@@ -501,7 +502,7 @@ void bpf_arena_cache_free(struct bpf_arena_cache *c, void *kaddr)
 	if (unlikely(!as))
 		goto unlock;
 	arena_stat_add(&c->stats->frees, 1);
-	object = arena_slab_base(as) + offset_in_page(offset);
+	object = arena_slab_object(as, offset);
 	if (unlikely(!is_slab_local(as->slab)))
 		goto unlock_claimed;
 	if (unlikely(!sheaf_push_unlock(s, object)))
@@ -551,22 +552,18 @@ void kmem_cache_fill_barns(struct kmem_cache *s, gfp_t gfp)
  * kmem_cache_shrink() for those whom a holder of either lock may wait for. The caller
  * keeps kmem_cache_discard_all() away.
  */
-bool kmem_cache_shrink_trylock(struct kmem_cache *s)
+void kmem_cache_shrink_trylock(struct kmem_cache *s)
 {
-	bool ret = false;
-
 	if (!cpus_read_trylock())
-		return false;
+		return;
 	/* It may wait for long for a CPU to do its part: not with the mutex */
 	flush_all_cpus_locked(s);
 	if (mutex_trylock(&slab_mutex)) {
 		__kmem_cache_do_shrink(s);
 		mutex_unlock(&slab_mutex);
 		kmem_cache_fill_barns(s, GFP_NOWAIT);
-		ret = true;
 	}
 	cpus_read_unlock();
-	return ret;
 }
 
 static void discard_used_slab(struct kmem_cache *s, struct slab *slab)

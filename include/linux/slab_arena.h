@@ -300,6 +300,12 @@ static inline void *arena_slab_base(const struct arena_slab *as)
 	return kasan_reset_tag(page_address((struct page *)as->slab));
 }
 
+/* The same of the object at @offset in the page, or in the arena */
+static inline void *arena_slab_object(const struct arena_slab *as, unsigned long offset)
+{
+	return arena_slab_base(as) + offset_in_page(offset);
+}
+
 /* Arena kernel address of object 0 */
 static inline unsigned long arena_page_kaddr(const struct bpf_arena_cache *c, u32 pgoff)
 {
@@ -491,7 +497,7 @@ static inline void slab_arena_sync_deferred(struct bpf_arena_cache *c)
 }
 
 void slab_arena_rcu_work(struct irq_work *work);
-bool slab_arena_drain(struct kmem_cache *s);
+void slab_arena_drain(struct kmem_cache *s);
 
 void slab_arena_detach(struct kmem_cache *s);
 

@@ -191,7 +191,7 @@ static __always_inline void arena_free_object(struct bpf_map *map, void *ptr,
 		arena_free_other(arena, ptr, aux, slot, old);
 		return;
 	}
-	object = arena_slab_base(as) + offset;
+	object = arena_slab_object(as, offset);
 	preempt_enable();
 	nolock ? slab_arena_free_nolock(as, object) : slab_arena_free(as, object);
 }
@@ -205,7 +205,9 @@ __bpf_kfunc_start_defs();
  * @aux: filled in by the verifier
  *
  * Context: any, NMI included; with reclaim if no call site of the program is where it may
- * not sleep. Always fails in NMI and hard irq on PREEMPT_RT, and without a 16-byte cmpxchg.
+ * not sleep, and where the arena is full, that waits a second at most for what others hold
+ * idle. If some call site may not: always fails in NMI and hard irq on PREEMPT_RT, and, up
+ * to a page, on CPUs without a 16-byte cmpxchg.
  * Return: a zeroed object, aligned to the largest power of two that divides its
  * size class, or NULL; always NULL for a size of 0 or of more than the arena. Its offset
  * in the arena is never 0.

@@ -1065,7 +1065,7 @@ static int arena_cache_free_nolock(struct bpf_arena_cache *c, unsigned long offs
 
 	if (!as)
 		return err;
-	slab_arena_free_nolock(as, arena_slab_base(as) + offset_in_page(offset));
+	slab_arena_free_nolock(as, arena_slab_object(as, offset));
 	return 0;
 }
 
@@ -1134,7 +1134,7 @@ size_t bpf_arena_cache_free_bulk(struct bpf_arena_cache *c, size_t nr, void **ka
 		as = arena_cache_claim(c, offset, &err);
 		if (!as)
 			continue;
-		batch[cnt++] = arena_slab_base(as) + offset_in_page(offset);
+		batch[cnt++] = arena_slab_object(as, offset);
 		if (cnt == ARENA_FREE_BATCH) {
 			slab_arena_free_bulk(c, cnt, batch);
 			freed += cnt;
@@ -1171,7 +1171,7 @@ void bpf_arena_cache_free_rcu(struct bpf_arena_cache *c, void *kaddr)
 		return;
 	as = arena_cache_claim(c, offset, &err);
 	if (as)
-		slab_arena_free_rcu(as, arena_slab_base(as) + offset_in_page(offset));
+		slab_arena_free_rcu(as, arena_slab_object(as, offset));
 }
 EXPORT_SYMBOL_GPL(bpf_arena_cache_free_rcu);
 
