@@ -10,8 +10,9 @@
 # do not use it.
 #
 # Tables are on stdout, and the figures in bench-ARCH.json of the run's logs, with one
-# plot of them. No time is too long: the exit status says that something could not be
-# run, as vm/boot.sh does.
+# plot of them, and as a document: Documentation/mm/slab_arena_figures.rst is of such a run.
+# No time is too long: the exit status says that something could not be run, as vm/boot.sh
+# does.
 #
 # Usage: [BENCH_BASE=1] [MEM=4G] vm/bench.sh [x86_64|arm64]...
 #
@@ -36,6 +37,7 @@ for arch in "$@"; do
 done
 run_setup
 rc=0
+machines=()
 
 # in_kernel ARCH FLAVOR COMMAND...: in a shell of its own, as each kernel has its variables.
 in_kernel() (
@@ -122,5 +124,10 @@ for arch in "$@"; do
 	try "$VM/bench_plot.py" --merge "$ARENA_SLAB_RUN/bench-$arch.json" "${parts[@]}"
 	try "$VM/bench_plot.py" "$ARENA_SLAB_RUN/bench-$arch.json" "$ARENA_SLAB_RUN/bench-$arch.svg"
 	say "figures and plot: $(shown "$ARENA_SLAB_RUN")/bench-$arch.json, .svg"
+	machines+=("$arch=$ARENA_SLAB_RUN/bench-$arch.json")
 done
+if [ "${#machines[@]}" -gt 0 ]; then
+	try "$VM/bench_plot.py" --tables "$ARENA_SLAB_RUN/slab_arena_figures.rst" "${machines[@]}"
+	say "all figures: $(shown "$ARENA_SLAB_RUN")/slab_arena_figures.rst"
+fi
 exit "$rc"

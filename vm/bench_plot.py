@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Plot what `arenaslab bench --json` measured, as an SVG.
+"""Plot what `arenaslab bench --json` measured, as an SVG, or write it as tables.
 
 Usage: bench_plot.py FIGURES.json PLOT.svg
        bench_plot.py --merge ALL.json FIGURES.json...
+       bench_plot.py --tables DOCUMENT.rst MACHINE=FIGURES.json...
 
-Above, instructions of a pair of 64 bytes against the objects that are live; below, of a
+The tables have all of it: a section for each work, with a table for each machine. In the plot,
+above, instructions of a pair of 64 bytes against the objects that are live; below, of a
 hot pair by peer and size; the median of the rounds, with a line from the fastest to the slowest
 one. An instruction is a nanosecond in what was measured with -icount. What the loop itself takes
 is subtracted, as in the tool's tables. Nothing is needed but Python, and nothing but a browser
@@ -211,10 +213,84 @@ def by_size(plot, pairs, top, bottom):
             plot.spread(x + bar * 0.45, scale, ns)
 
 
+def by_machine(args):
+    out = []
+    for arg in args:
+        machine, equals, name = arg.partition("=")
+        if not equals:
+            fail(f"{arg}: MACHINE=FIGURES.json is wanted")
+        out.append((machine, load(name)))
+    return out
+
+
+def cell(f, loop):
+    """The median, and half of what is between the fastest and the slowest round."""
+    value = max(f["median"] - loop, 0)
+    text = f"{value:,.0f}" if value >= 99.5 else f"{value:.3g}"
+    spread = (f["max"] - f["min"]) / 2 / value * 100 if value else 0
+    return f"{text} ~{min(spread, 999):.0f}%" if spread >= 0.5 else text
+
+
+def rst_table(rows):
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    rule = "  ".join("=" * w for w in widths)
+    # A field of its own in the first column may not be empty
+    lines = ["  ".join([row[0].ljust(widths[0])] + [c.rjust(w) for c, w in zip(row[1:], widths[1:])])
+             for row in rows]
+    return [rule, lines[0].rstrip(), rule, *(line.rstrip() for line in lines[1:]), rule, ""]
+
+
+def work_table(figures):
+    """Peers by sizes; or one column, where nothing has a size."""
+    raw = {(f["peer"], f["size"]): f for f in figures}
+    sizes = sorted({size for _, size in raw})
+    peers = [p for p in dict.fromkeys(f["peer"] for f in figures)
+             if not is_null(p) or len({f["peer"] for f in figures}) == 1]
+    rows = [["allocator"] + [f"{size:,} B" if size else "all" for size in sizes]]
+    for peer in peers:
+        null = "bpf:null" if peer.startswith("bpf:") else "null"
+        row = [peer]
+        for size in sizes:
+            f, loop = raw.get((peer, size)), raw.get((null, size))
+            timed = f and f["unit"] == "ns" and loop and not is_null(peer)
+            row.append(cell(f, loop["median"] if timed else 0) if f else "-")
+        rows.append(row)
+    return rst_table(rows)
+
+
+UNITS = {
+    "ns": "Instructions of a pair, or of what the name says; the loop is taken off",
+    "us": "Thousands of instructions; of two CPUs, microseconds",
+    "bytes": "Bytes",
+    "ops/s": "Pairs in a second",
+}
+
+
+def tables(machines):
+    works = dict.fromkeys((f["work"], f["unit"]) for _, figures in machines for f in figures)
+    title = "All figures of slab caches in BPF arenas"
+    out = [".. SPDX-License-Identifier: GPL-2.0", "..",
+           "   Written by vm/bench_plot.py from what ``arenaslab bench`` measured", "",
+           "=" * len(title), title, "=" * len(title), "",
+           "The median of the rounds; behind ``~`` half of what is between the fastest and the "
+           "slowest", "round, if that is half a percent or more. What a work is, and which allocators "
+           "these are,", "Documentation/mm/slab_arena.rst tells.", ""]
+    for work, unit in works:
+        out += [work, "-" * len(work), "", UNITS.get(unit, unit) + ".", ""]
+        for machine, figures in machines:
+            mine = [f for f in figures if (f["work"], f["unit"]) == (work, unit)]
+            if mine:
+                out += [f"{machine}:", "", *work_table(mine)]
+    return "\n".join(out).rstrip("\n") + "\n"
+
+
 def main(args):
     if len(args) >= 3 and args[0] == "--merge":
         figures = [f for name in args[2:] for f in load(name)]
         text = "[\n" + ",\n".join(json.dumps(f, separators=(",", ":")) for f in figures) + "\n]\n"
+        out = args[1]
+    elif len(args) >= 3 and args[0] == "--tables":
+        text = tables(by_machine(args[2:]))
         out = args[1]
     elif len(args) == 2:
         pairs = table(load(args[0]))
