@@ -719,6 +719,47 @@ static void free_never_fails(struct kunit *test)
 		KUNIT_EXPECT_EQ_MSG(test, failed[step], 0, "%s", steps[step].symbol);
 }
 
+/* Stands in for the end of a map_free() */
+static void nothing_is_left(struct bpf_arena *arena)
+{
+	struct kunit *test = kunit_get_current_test();
+	struct arena_slabs *sl = arena->slabs;
+
+	KUNIT_EXPECT_EQ(test, atomic_read(&sl->dead_slots), ARENA_SLOT_NEXT_END);
+	KUNIT_EXPECT_EQ(test, work_busy(&sl->work), 0);
+	/* Where it is not so, not to be the end of the machine */
+	flush_once(arena);
+	current->kunit_test = NULL;
+	arena_slabs_free(arena);
+	current->kunit_test = test;
+}
+
+/* The worker does not try again once the arena goes: nobody wants a place, and it is gone then */
+static void no_second_try_at_the_end(struct kunit *test)
+{
+	struct inject_ctx *ctx = test->priv;
+	struct injection *inj = &ctx->inj;
+
+	make_arena(test, ctx, 0);
+	KUNIT_ASSERT_EQ(test, bpf_arena_prepare_alloc(ctx->arena, PAGE_SIZE, PAGE_SIZE), 0);
+	KUNIT_ASSERT_NOT_NULL(test, bpf_arena_alloc_non_sleepable(&ctx->arena->map, PAGE_SIZE,
+								  ctx->prog->aux));
+	KUNIT_ASSERT_EQ(test, take_large(ctx), 0);
+	fill_arena(test, ctx);
+
+	inject_step(test, inj, STEP_NOLOCK);
+	arm(inj, ctx->arena, NTH_ALL);
+	free_large(ctx);
+	flush_once(ctx->arena);
+	kunit_activate_static_stub(test, arena_slabs_free, nothing_is_left);
+	drop_arena(test, ctx);
+	kunit_deactivate_static_stub(test, arena_slabs_free);
+	disarm(inj);
+	/* The large object's place at least twice, and the slab's */
+	KUNIT_EXPECT_GT(test, inj->failed, 2);
+	injection_exit(inj);
+}
+
 /*
  * Ordinary pages go at once as well. Where there is no node for their place, and reclaim
  * does not help either, it is lost until it is freed once more, or the arena goes.
@@ -1291,6 +1332,7 @@ static struct kunit_case inject_cases[] = {
 	KUNIT_CASE_PARAM(failing_path_unwinds, path_gen_params),
 	KUNIT_CASE_PARAM(failure_leaks_nothing, path_gen_params),
 	KUNIT_CASE_PARAM(free_never_fails, way_out_gen_params),
+	KUNIT_CASE(no_second_try_at_the_end),
 	KUNIT_CASE(place_of_a_page_comes_back),
 	KUNIT_CASE(place_with_scratch_comes_back),
 	KUNIT_CASE(place_with_scratch_stays_free),
