@@ -128,9 +128,9 @@ static __always_inline void *slab_arena_make_live(struct bpf_arena_cache *c, voi
 	/*
 	 * Nobody else writes a state that is not LIVE. Invariant 2: from here on the
 	 * object is its user's, and neither it nor @as may be touched. Orders all that
-	 * SLUB wrote before; pairs with the cmpxchg in arena_slab_claim(). It is known
-	 * to be LIVE where what its user wrote to it is known: who hands it on without
-	 * a barrier may have the free of it refused.
+	 * SLUB wrote before; pairs with the cmpxchg in arena_slab_claim(). Not ordered
+	 * against what its user writes later: who hands it on does that, or may have the
+	 * free of it refused.
 	 */
 	VM_WARN_ON_ONCE(READ_ONCE(as->state[idx]) == ARENA_OBJ_LIVE);
 	smp_store_release(&as->state[idx], ARENA_OBJ_LIVE);
@@ -178,7 +178,7 @@ static noinline void *zeroed_live(struct bpf_arena_cache *c, void *object, bool 
 
 /*
  * The object on top of this CPU's sheaf: alloc_from_pcs() without what it does if there is
- * none. Returns whether there was one.
+ * none. False if so, and where somebody has the sheaf's lock.
  */
 static __always_inline bool sheaf_pop(struct kmem_cache *s, void **object)
 {
@@ -239,6 +239,10 @@ slow:
  * before it fails. An arena can be filled by its programs at any time: what must
  * not fail has to be allocated beforehand. Fresh objects are zero only with
  * __GFP_ZERO.
+ *
+ * Hand an object to another CPU by a release or more, as rcu_assign_pointer(), a lock or
+ * xchg(), however it was allocated. After WRITE_ONCE() a free there may be refused on some
+ * architectures, and the object stays until the cache goes.
  *
  * Context: as kmem_cache_alloc() with the same @gfp; not in NMI, not under a raw
  * spinlock. If it may block, a full arena, which a program can make of it at any time, is a
@@ -391,7 +395,8 @@ static __always_inline bool free_arena_has_hooks(struct kmem_cache *s)
 
 /*
  * can_free_to_pcs() for most: nodes without memory are for the slow path, and pages
- * from reserves, which __GFP_NOMEMALLOC in s->allocflags keeps away, are not asked for.
+ * from reserves, which __GFP_NOMEMALLOC in s->allocflags keeps away, are not asked for. A
+ * __GFP_NOFAIL can bring one in all the same, which is used like others then.
  */
 static __always_inline bool is_slab_local(const struct slab *slab)
 {

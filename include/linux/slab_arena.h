@@ -125,8 +125,8 @@ enum arena_bad_free {
  * @state: one for each object, see above
  *
  * Freed no earlier than an RCU grace period after its slot stopped pointing at
- * it, for the sake of those who find it without a lock: arena_cache_claim() and
- * arena_free_object().
+ * it, for the sake of those who find it without a lock: arena_cache_claim(),
+ * arena_cache_try_claim() and arena_free_object().
  */
 struct arena_slab {
 	struct slab *slab;
@@ -399,8 +399,8 @@ static __always_inline bool arena_slab_claim(struct arena_slab *as, unsigned int
 
 /*
  * Take the live object at @offset of page @pgoff from its user, if it is one of @c, or
- * @of_program, of any of programs. Preemption is off, and what @slot leads to stays as long
- * as that. Returns the slab, which the object keeps from now on; or NULL, and @slot and @old
+ * @of_program, of any of programs. The caller holds up a grace period, and what @slot leads to
+ * stays as long as that. Returns the slab, which the object keeps from now on; or NULL, and @slot and @old
  * say why.
  */
 static __always_inline struct arena_slab *

@@ -108,7 +108,10 @@ static inline bool arena_may_report(struct bpf_arena *arena, struct bpf_prog *pr
  */
 #define ARENA_SCRATCH_MAX	64
 
-/* With interrupts off, so many page table entries are cleared at once, or pages marked as free */
+/*
+ * With interrupts off, about so many page table entries are cleared at once, or pages marked
+ * as free: a stretch is not divided for what was done before it.
+ */
 #define ARENA_STRETCH_MAX	4096u
 
 /*
@@ -177,12 +180,12 @@ static inline void arena_trace_end(u8 __percpu *busy)
 	preempt_enable_notrace();
 }
 
-/* Where a page is between two owners, with no lock held */
+/* Where a page is between two owners, with no lock held; but for the last one */
 enum arena_window {
 	ARENA_WINDOW_FAULT,	/* a user fault has found a page, and not mapped it */
 	ARENA_WINDOW_UNMAPPED,	/* in no page table of the kernel's, still in TLBs */
 	ARENA_WINDOW_FREE,	/* out of all TLBs and mappings, not yet given back */
-	ARENA_WINDOW_PAUSE,	/* in the middle of more than ARENA_STRETCH_MAX pages */
+	ARENA_WINDOW_PAUSE,	/* after ARENA_STRETCH_MAX pages of the worker's */
 };
 
 /* How arena_zap_mappings() gets at the mappings */

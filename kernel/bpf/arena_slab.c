@@ -20,7 +20,7 @@
  *
  * Its way out, arena_slab_worker(), in batches:
  *
- *	(a) slot = DYING and PTE cleared, in one critical section
+ *	(a) slot = DYING and PTE cleared, in one critical section for each page
  *	(b) flush the kernel TLB
  *	(c) in each mm that maps the arena: mmap_lock for writing, downgrade, zap
  *	(d) synchronize_rcu(), for those who look slots up without a lock

@@ -93,7 +93,7 @@ __u64 foreign[NR_FOREIGN];
 /* The lawless arena's: whoever wants frees them */
 __u64 ring[NR_RING];
 __u64 raced[NR_RACED];
-__u64 race_round;
+__u64 race_round, last_race;
 __u64 phase;
 /* The two who free the same, what is freed is how large */
 __u64 racers[2], raced_size;
@@ -727,7 +727,8 @@ __noinline int race_first(u64 r)
 		raced[i] = addr;
 	}
 	raced_size = size;
-	__sync_fetch_and_add(&race_round, 1);
+	/* What it returns is used, or it would order nothing on arm64 */
+	last_race = __sync_fetch_and_add(&race_round, 1);
 	race_free();
 	return size == PAGE_SIZE;
 }

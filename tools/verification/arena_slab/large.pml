@@ -9,7 +9,8 @@
  *
  * Pages 0 and 1 are a large object, again and again; page 2 is scrubbed now and then.
  * Two contexts free the object, one page 1 as an ordinary page, and a process faults
- * on page 1.
+ * on page 1. The worker drops the lock after each page, as after ARENA_STRETCH_MAX of them,
+ * and somebody takes page 0 alone if it is free then.
  *
  * Invariants:
  *
@@ -26,10 +27,11 @@
  *	NEVER_QUEUED	who finds the stack empty leaves calling the worker to the next one
  *	SLOTS_LATE	the slots are set after the lock has been dropped
  *	TAILS_KEPT	the worker leaves the tails as they are when it clears the PTEs
+ *	PAUSE_EARLY	it drops the lock between the two
  */
 #define END	3
 
-mtype = { NONE, LARGE, TAIL, DYING, LARGE_DEAD, SCRUB };
+mtype = { NONE, LARGE, TAIL, DYING, LARGE_DEAD, SCRUB, SLAB };
 
 mtype slot[3] = NONE;
 byte next[3];		/* in the same word */
@@ -185,6 +187,24 @@ proctype free_pages()
 	done++
 }
 
+/* arena_place_slab(), and the way back of that slab */
+proctype slab()
+{
+	lock();
+	if
+	:: rt[0] ->
+		assert(!page[0] && slot[0] == NONE);
+		d_step { rt[0] = 0; page[0] = 1; slot[0] = SLAB };
+		unlock();
+		lock();
+		assert(page[0] && slot[0] == SLAB);
+		d_step { rt[0] = 1; page[0] = 0; slot[0] = NONE }
+	:: else
+	fi;
+	unlock();
+	done++
+}
+
 /* arena_vm_fault() */
 proctype user()
 {
@@ -198,6 +218,23 @@ proctype user()
 	done++
 }
 
+/* arena_batch_pause() */
+inline pause()
+{
+	unlock();
+	lock()
+}
+
+/* arena_place_release() */
+inline release(q)
+{
+	if
+	:: rt[q] = 1
+	/* no memory in the range tree */
+	:: again < 1 -> again++; push(q, SCRUB)
+	fi
+}
+
 proctype worker()
 {
 	byte batch, p, n, head, again;
@@ -205,8 +242,8 @@ proctype worker()
 end:	do
 	:: atomic { work -> work = 0 };
 		atomic { batch = dead_slots; dead_slots = END };
-		/* arena_batch_unmap(); without the lock nobody sees but slot[1] change */
-		atomic { !spinlock ->
+		/* arena_batch_unmap() */
+		lock();
 		p = batch;
 		do
 		:: p == END -> break
@@ -215,15 +252,23 @@ end:	do
 			assert(slot[p] == LARGE_DEAD || slot[p] == SCRUB);
 			if
 			:: slot[p] == LARGE_DEAD ->
-#ifndef TAILS_KEPT
+				assert(page[0] && page[1]);
+				d_step { page[0] = 0; of_large[0] = 0 };
+				pause();
+#if !defined(TAILS_KEPT) && !defined(PAUSE_EARLY)
 				slot[1] = DYING;
 #endif
-				assert(page[0] && page[1]);
-				d_step { page[0] = 0; page[1] = 0; of_large[0] = 0; of_large[1] = 0 }
+				assert(page[1]);
+				d_step { page[1] = 0; of_large[1] = 0 };
+#ifdef PAUSE_EARLY
+				pause();
+				slot[1] = DYING
+#endif
 			:: else
 			fi;
 			p = n
-		od };
+		od;
+		unlock();
 		/* flush, zap; arena_batch_release() */
 		lock();
 		p = batch;
@@ -237,12 +282,10 @@ end:	do
 			if
 			:: slot[p] == LARGE_DEAD ->
 				slot[0] = NONE;
+				release(0);
+				pause();
 				slot[1] = NONE;
-				if
-				:: d_step { rt[0] = 1; rt[1] = 1 }
-				/* no memory in the range tree */
-				:: again < 1 -> again++; push(0, SCRUB); push(1, SCRUB)
-				fi
+				release(1)
 			:: else ->
 				slot[p] = NONE;
 				rt[p] = 1
@@ -261,7 +304,7 @@ end:	do
 proctype quiescent()
 {
 	timeout;
-	assert(done == 6 && dead_slots == END && !spinlock);
+	assert(done == 7 && dead_slots == END && !spinlock);
 	assert(slot[0] == NONE || slot[0] == LARGE);
 	assert((slot[1] == TAIL) == (slot[0] == LARGE));
 	assert(slot[2] == NONE && rt[2]);
@@ -277,6 +320,7 @@ init
 		run hostile();
 		run free_pages();
 		run user();
+		run slab();
 		run worker();
 		run quiescent()
 	}
