@@ -41,20 +41,19 @@ static void be_victim(const char *group, __u64 rng)
 	for (;;) {
 		struct arena a = { .name = "victim", .start = ARENA_BASE, .pages = 512 };
 		int kind = draw(&rng) >> 63 ? ARENA_LAWLESS : ARENA_SCRIBBLED;
+		struct bpf_program *prog;
 
 		a.skel = open_instance(kind, a.start, a.pages, 0);
 		if (!a.skel)
 			_exit(1);
-		bpf_program__set_autoload(a.skel->progs.on_map, false);
-		bpf_program__set_autoload(a.skel->progs.on_unmap, false);
-		bpf_program__set_autoload(a.skel->progs.on_link, false);
-		bpf_program__set_autoload(a.skel->progs.on_range, false);
-		bpf_program__set_autoload(a.skel->progs.on_slab_free, false);
-		bpf_program__set_autoload(a.skel->progs.on_partial, false);
-		bpf_program__set_autoload(a.skel->progs.on_page_alloc, false);
-		bpf_program__set_autoload(a.skel->progs.on_contention, false);
-		bpf_program__set_autoload(a.skel->progs.task_atomic, false);
-		bpf_program__set_autoload(a.skel->progs.task_race, false);
+		/* Few, since loading all of them takes a minute where everybody is busy */
+		bpf_object__for_each_program(prog, a.skel->obj)
+			bpf_program__set_autoload(prog, false);
+		bpf_program__set_autoload(a.skel->progs.start, true);
+		bpf_program__set_autoload(a.skel->progs.on_switch, true);
+		bpf_program__set_autoload(a.skel->progs.on_cache_free, true);
+		bpf_program__set_autoload(a.skel->progs.start_timer, has_timers());
+		bpf_program__set_autoload(a.skel->progs.task_sleep, true);
 		if (torture_bpf__load(a.skel))
 			_exit(1);
 		run_prog(a.skel->progs.start, 0, 0);
