@@ -404,8 +404,8 @@ static __always_inline bool is_slab_local(const struct slab *slab)
 }
 
 /*
- * free_to_pcs() without what it does if the sheaf is full. The caller has its lock, which is
- * not held any more. Returns whether there was room.
+ * free_to_pcs() without what it does if the sheaf is full. The caller has the sheaf's lock,
+ * which this drops in any case. Returns whether there was room.
  */
 static __always_inline bool sheaf_push_unlock(struct kmem_cache *s, void *object)
 {

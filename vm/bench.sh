@@ -4,10 +4,10 @@
 # `arenaslab bench` in the VM, for each architecture: all works with one CPU, where QEMU
 # counts instructions and a nanosecond is one, so that figures repeat; the same with two that
 # take turns; then what needs two CPUs at once without that, to be read as ratios. On the
-# kernel of FLAVOR=bench, which has none of the tests' checks. In between, plain kmem_caches on the tests' kernel, before there are
-# arena caches and with one, on the kernel with the option off and on the one without our
-# patches, if there are builds of them, or with BENCH_BASE=1: what the option costs those who
-# do not use it.
+# kernel of FLAVOR=bench, which has none of the tests' checks. In between, plain kmem_caches on
+# the tests' kernel, before there are arena caches and with one, on the kernel with the option
+# off and on the one without our patches, if there are builds of them, or with BENCH_BASE=1:
+# what the option costs those who do not use it.
 #
 # Tables are on stdout, and the figures in bench-ARCH.json of the run's logs, with one
 # plot of them, and as a document: Documentation/mm/slab_arena_figures.rst is of such a run.

@@ -400,8 +400,8 @@ static __always_inline bool arena_slab_claim(struct arena_slab *as, unsigned int
 /*
  * Take the live object at @offset of page @pgoff from its user, if it is one of @c, or
  * @of_program, of any of programs. The caller holds up a grace period, and what @slot leads to
- * stays as long as that. Returns the slab, which the object keeps from now on; or NULL, and @slot and @old
- * say why.
+ * stays as long as that. Returns the slab, which the object keeps from now on; or NULL, and
+ * @slot and @old say why.
  */
 static __always_inline struct arena_slab *
 arena_claim(const struct arena_slot_table *t, const struct bpf_arena_cache *c, bool of_program,
