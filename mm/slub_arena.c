@@ -471,15 +471,10 @@ void slab_arena_free_nolock(struct arena_slab *as, void *object)
 /* Whatever cannot be freed below, and all that is none of @c's objects */
 static noinline void cache_free_slow(struct bpf_arena_cache *c, void *kaddr)
 {
-	unsigned long offset = (unsigned long)kaddr - c->kbase;
-	struct arena_slab *as;
-	int err;
+	struct arena_slab *as = arena_cache_claim_kaddr(c, kaddr);
 
-	if (!kaddr)
-		return;
-	as = arena_cache_claim(c, offset, &err);
 	if (as)
-		slab_arena_free(as, arena_slab_object(as, offset));
+		slab_arena_free(as, arena_slab_object(as, (unsigned long)kaddr));
 }
 
 /**

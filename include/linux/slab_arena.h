@@ -300,7 +300,7 @@ static inline void *arena_slab_base(const struct arena_slab *as)
 	return kasan_reset_tag(page_address((struct page *)as->slab));
 }
 
-/* The same of the object at @offset in the page, or in the arena */
+/* The same of the object at @offset: in the page, in the arena, or an address there */
 static inline void *arena_slab_object(const struct arena_slab *as, unsigned long offset)
 {
 	return arena_slab_base(as) + offset_in_page(offset);
@@ -471,6 +471,15 @@ arena_cache_claim(struct bpf_arena_cache *c, unsigned long offset, int *err)
 	}
 	preempt_enable();
 	return as;
+}
+
+/* The same by its arena kernel address; NULL is no object, and no reason to refuse one */
+static __always_inline struct arena_slab *
+arena_cache_claim_kaddr(struct bpf_arena_cache *c, const void *kaddr)
+{
+	int err;
+
+	return kaddr ? arena_cache_claim(c, (unsigned long)kaddr - c->kbase, &err) : NULL;
 }
 
 int bpf_arena_slab_map(struct arena_slab *as, struct page *page, gfp_t gfp, bool allow_spin);

@@ -1125,16 +1125,11 @@ size_t bpf_arena_cache_free_bulk(struct bpf_arena_cache *c, size_t nr, void **ka
 	size_t freed = 0;
 
 	for (size_t i = 0; i < nr; i++) {
-		unsigned long offset = (unsigned long)kaddrs[i] - c->kbase;
-		struct arena_slab *as;
-		int err;
+		struct arena_slab *as = arena_cache_claim_kaddr(c, kaddrs[i]);
 
-		if (!kaddrs[i])
-			continue;
-		as = arena_cache_claim(c, offset, &err);
 		if (!as)
 			continue;
-		batch[cnt++] = arena_slab_object(as, offset);
+		batch[cnt++] = arena_slab_object(as, (unsigned long)kaddrs[i]);
 		if (cnt == ARENA_FREE_BATCH) {
 			slab_arena_free_bulk(c, cnt, batch);
 			freed += cnt;
@@ -1163,15 +1158,10 @@ EXPORT_SYMBOL_GPL(bpf_arena_cache_free_bulk);
  */
 void bpf_arena_cache_free_rcu(struct bpf_arena_cache *c, void *kaddr)
 {
-	unsigned long offset = (unsigned long)kaddr - c->kbase;
-	struct arena_slab *as;
-	int err;
+	struct arena_slab *as = arena_cache_claim_kaddr(c, kaddr);
 
-	if (!kaddr)
-		return;
-	as = arena_cache_claim(c, offset, &err);
 	if (as)
-		slab_arena_free_rcu(as, arena_slab_object(as, offset));
+		slab_arena_free_rcu(as, arena_slab_object(as, (unsigned long)kaddr));
 }
 EXPORT_SYMBOL_GPL(bpf_arena_cache_free_rcu);
 
