@@ -26,6 +26,19 @@
 
 /* ---- victims ---- */
 
+/*
+ * To make a process and a group and to load programs is seconds of work under KASAN, and
+ * between threads that never sleep and a scheduler that knows no weights a task gets one
+ * second a minute: before others for that long, and one of them again then. Who may not
+ * be is slow.
+ */
+static void be_first(bool first)
+{
+	struct sched_param p = { .sched_priority = first };
+
+	sched_setscheduler(0, first ? SCHED_FIFO : SCHED_OTHER, &p);
+}
+
 /* Loads, attaches, runs, closes, again and again, until somebody kills it */
 static void be_victim(const char *group, __u64 rng)
 {
@@ -43,6 +56,7 @@ static void be_victim(const char *group, __u64 rng)
 		int kind = draw(&rng) >> 63 ? ARENA_LAWLESS : ARENA_SCRIBBLED;
 		struct bpf_program *prog;
 
+		be_first(true);
 		a.skel = open_instance(kind, a.start, a.pages, 0);
 		if (!a.skel)
 			_exit(1);
@@ -62,6 +76,7 @@ static void be_victim(const char *group, __u64 rng)
 		if (has_timers())
 			run_prog(a.skel->progs.start_timer, 0, 0);
 		add(&shared->victims, 1);
+		be_first(false);
 		for (int i = draw(&rng) % 20; i > 0; i--)
 			run_prog(a.skel->progs.task_sleep, i % MAX_CPUS, 64);
 		/* Without stopping the timer, or freeing anything */
@@ -131,6 +146,8 @@ int victims(const char *group)
 	struct progress *p = new_progress("victims");
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* It sleeps most of the time */
+	be_first(true);
 	for (int n = 0; !shared->stop; n++) {
 		kill_one(group, &rng, n);
 		p->count++;
