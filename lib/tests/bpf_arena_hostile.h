@@ -4,8 +4,8 @@
  * books that are checked when it is done.
  *
  * check_books(): SLUB's count of a slab is the number of its live objects, every other
- * object is on its free list once, and nothing but slabs, large objects and the pages
- * that are told is counted in the arena.
+ * object is on its free list once, nothing but slabs, large objects and the pages that
+ * are told is counted in the arena, and no word of them is like a kernel address.
  */
 #ifndef LIB_TESTS_BPF_ARENA_HOSTILE_H
 #define LIB_TESTS_BPF_ARENA_HOSTILE_H
@@ -24,6 +24,7 @@ struct hostile_ctx {
 	struct bpf_prog *prog;
 	struct bpf_arena_cache *cache[MAX_CACHES];
 	unsigned int pauses;
+	bool writes_addresses;	/* by itself, so that they say nothing of the kernel */
 };
 
 static inline struct hostile_ctx *ctx_of(struct kunit *test)
@@ -171,10 +172,24 @@ static inline bool free_list_is_whole(struct arena_slab *as, unsigned int live)
 	return nr == as->cache->objects - live;
 }
 
+/* All bits set is what tests fill objects with; others have the upper eight in common */
+static inline unsigned int words_like_addresses(const u64 *page)
+{
+	unsigned int nr = 0;
+
+	for (unsigned int i = 0; i < PAGE_SIZE / sizeof(*page); i++) {
+		u64 word = READ_ONCE(page[i]);
+
+		nr += word >> 56 == 0xff && word != U64_MAX;
+	}
+	return nr;
+}
+
 /* Returns how many objects of slabs live; @ordinary pages are not of slabs or large objects */
 static inline unsigned int check_books(struct kunit *test, struct bpf_arena *arena, u64 ordinary)
 {
 	unsigned int all = 0, wrong_inuse = 0, wrong_list = 0, empty = 0, unmapped = 0;
+	unsigned int addresses = 0;
 	u64 pages = ordinary;
 
 	flush_all(arena);
@@ -187,7 +202,11 @@ static inline unsigned int check_books(struct kunit *test, struct bpf_arena *are
 			pgoff |= ARENA_LEAF_SLOTS - 1;
 			continue;
 		}
-		pages += kind == ARENA_SLOT_LARGE || kind == ARENA_SLOT_LARGE_TAIL || as;
+		if (!as && kind != ARENA_SLOT_LARGE && kind != ARENA_SLOT_LARGE_TAIL)
+			continue;
+		pages++;
+		addresses += words_like_addresses(test_arena_kaddr(arena, arena->user_vm_start +
+								   (u64)pgoff * PAGE_SIZE));
 		if (!as)
 			continue;
 		live = slab_objects_that_are(as, ARENA_OBJ_LIVE);
@@ -202,6 +221,8 @@ static inline unsigned int check_books(struct kunit *test, struct bpf_arena *are
 	KUNIT_EXPECT_EQ(test, wrong_list, 0);
 	KUNIT_EXPECT_EQ(test, empty, 0);
 	KUNIT_EXPECT_EQ(test, unmapped, 0);
+	if (!ctx_of(test)->writes_addresses)
+		KUNIT_EXPECT_EQ(test, addresses, 0);
 	KUNIT_EXPECT_EQ(test, arena->nr_pages, pages);
 	return all;
 }

@@ -225,6 +225,7 @@ static void lie_in(struct kunit *test, struct bpf_arena_cache *c, unsigned int n
 	struct bpf_arena_cache *other;
 
 	KUNIT_ASSERT_NOT_NULL(test, s);
+	ctx_of(test)->writes_addresses = true;
 	s->arena = arena;
 	s->c = c;
 	s->nr = nr;
