@@ -5,7 +5,10 @@
 # those of vm/config/flavor/gcov.make were reached, with the ones that were not. KUnit
 # is one boot; each further one is a command in the VM. Their counts are added up.
 #
-# Usage: [DURATION=60] vm/coverage.sh [COMMAND]...	(default: BPF tests, those of arenaslab, torture, fuzz)
+# Usage: [DURATION=60] vm/coverage.sh [COMMAND]...
+#
+# COMMAND may be preceded by arguments of the kernel, which end in a colon and a space.
+# Default: BPF tests, some of them on a hardened machine, those of arenaslab, torture, fuzz
 
 export FLAVOR=gcov
 # shellcheck source=vm/lib.sh
@@ -14,7 +17,8 @@ arch_setup
 run_setup
 
 DURATION=${DURATION:-60}
-[ $# -gt 0 ] || set -- arena_slab arenaslab_test "arenaslab torture -d $DURATION" "arenaslab fuzz -d $DURATION"
+[ $# -gt 0 ] || set -- arena_slab "slab_strict_numa init_on_free=1: arena_slab -t 'share/*'" \
+	arenaslab_test "arenaslab torture -d $DURATION" "arenaslab fuzz -d $DURATION"
 [ -f "$IMAGE" ] || die "there is no kernel for $NAME yet: make kernel FLAVOR=$FLAVOR"
 GCOV=${CROSS}gcov
 GCOV_TOOL=${CROSS}gcov-tool
@@ -32,7 +36,9 @@ for command in kunit "$@"; do
 	n=$((n + 1))
 	mkdir -p "$OUT/$n"
 	say "coverage: $command"
-	args=(-a 'watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120')	# as vm/torture.sh
+	args=(-a "watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120")	# as vm/torture.sh
+	[ "$command" = "${command#*: }" ] || args=(-a "${args[1]} ${command%%: *}")
+	command=${command#*: }
 	[ "$command" != kunit ] || args=(-a kunit.autorun=1)
 	[ "$command" != kunit ] || command=true
 	HOST_DIR=$OUT/$n TIMEOUT=${TIMEOUT:-1800} "$VM/boot.sh" -s -n "coverage-$n" "${args[@]}" \
