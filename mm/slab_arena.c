@@ -345,24 +345,23 @@ void slab_arena_defer(struct arena_slab *as, unsigned int idx)
 /* Free a stack of objects, which was taken as a whole; after the last one @as may be gone */
 static __always_inline
 void slab_arena_free_stack(struct arena_slab *as, unsigned int idx,
-			   void (*free)(struct arena_slab *as, void *object))
+			   void (*free)(struct arena_slab *as, unsigned int offset))
 {
-	void *base = arena_slab_base(as);
-	size_t size = as->cache->size;
+	unsigned int size = as->cache->size;
 
 	while (idx != ARENA_OBJ_END) {
 		unsigned int link = READ_ONCE(as->state[idx]) & ARENA_OBJ_INDEX;
 
 		WRITE_ONCE(as->state[idx], ARENA_OBJ_CACHED);
-		free(as, base + idx * size);
+		free(as, idx * size);
 		idx = link;
 	}
 }
 
 /* What a free does has been done, but for the lock that was not to be had */
-static void slab_arena_free_deferred(struct arena_slab *as, void *object)
+static void slab_arena_free_deferred(struct arena_slab *as, unsigned int offset)
 {
-	___cache_free(as->cache->s, object, _RET_IP_);
+	___cache_free(as->cache->s, arena_slab_base(as) + offset, _RET_IP_);
 }
 
 /* Return the objects of a cache that could not be freed where they were */

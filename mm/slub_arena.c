@@ -49,6 +49,8 @@ static __always_inline void clear_inline(void *p, unsigned int size)
 {
 	if (size & 64)
 		p = clear_16(clear_16(clear_16(clear_16(p))));
+	if (!(size & 48))
+		return;
 	if (size & 32)
 		p = clear_16(clear_16(p));
 	if (size & 16)
@@ -435,12 +437,14 @@ static __always_inline bool free_to_sheaf(struct arena_slab *as, void *object)
 /**
  * slab_arena_free - return an object whose LIVE state the caller has won
  * @as: its slab
- * @object: its direct-map address
+ * @offset: where it is in the page
  *
  * Context: any but NMI; not under a raw spinlock.
  */
-void slab_arena_free(struct arena_slab *as, void *object)
+void slab_arena_free(struct arena_slab *as, unsigned int offset)
 {
+	void *object = arena_slab_base(as) + offset;
+
 	if (unlikely(!free_to_sheaf(as, object)))
 		free_arena_slow(as, object);
 }
@@ -456,14 +460,16 @@ static noinline void free_arena_slow_nolock(struct arena_slab *as, void *object)
 /**
  * slab_arena_free_nolock - the same, and never spin on a lock
  * @as: its slab
- * @object: its direct-map address
+ * @offset: where it is in the page
  *
  * Not by defer_free(), which links through the object.
  *
  * Context: any.
  */
-void slab_arena_free_nolock(struct arena_slab *as, void *object)
+void slab_arena_free_nolock(struct arena_slab *as, unsigned int offset)
 {
+	void *object = arena_slab_base(as) + offset;
+
 	if (unlikely(!free_to_sheaf(as, object)))
 		free_arena_slow_nolock(as, object);
 }
@@ -474,7 +480,7 @@ static noinline void cache_free_slow(struct bpf_arena_cache *c, void *kaddr)
 	struct arena_slab *as = arena_cache_claim_kaddr(c, kaddr);
 
 	if (as)
-		slab_arena_free(as, arena_slab_object(as, (unsigned long)kaddr));
+		slab_arena_free(as, offset_in_page(kaddr));
 }
 
 /**

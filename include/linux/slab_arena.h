@@ -516,8 +516,8 @@ void *slab_arena_alloc_uaddr(struct bpf_arena_cache *c);
 void *slab_arena_alloc_uaddr_nolock(struct bpf_arena_cache *c);
 void *slab_arena_alloc_again(struct bpf_arena_cache *c, gfp_t gfp, int node, bool in_user_space);
 bool slab_arena_alloc_bulk(struct bpf_arena_cache *c, gfp_t gfp, size_t nr, void **p);
-void slab_arena_free(struct arena_slab *as, void *object);
-void slab_arena_free_nolock(struct arena_slab *as, void *object);
+void slab_arena_free(struct arena_slab *as, unsigned int offset);
+void slab_arena_free_nolock(struct arena_slab *as, unsigned int offset);
 
 #endif /* CONFIG_SLAB_BPF_ARENA */
 #endif /* _LINUX_SLAB_ARENA_H */

@@ -42,6 +42,10 @@
 #define ARENA_FAULT_RANGE (SZ_4G + GUARD_SZ / 2)
 
 struct arena_slabs;
+struct bpf_arena_cache;
+
+/* 16, 32, 64, 96, 128, 192, then powers of two up to a page: 11 with 4 KiB pages */
+#define ARENA_NR_CLASSES	(PAGE_SHIFT - 1)
 
 /* So many programs have a limit of their own, if their ids are not equal modulo this */
 #define ARENA_NR_REPORTS	8
@@ -79,6 +83,13 @@ struct bpf_arena {
 	struct ratelimit_state reports[ARENA_NR_REPORTS];
 	/* set with the first slab cache and until the arena goes; acquire to read */
 	struct arena_slabs *slabs;
+#ifdef CONFIG_SLAB_BPF_ARENA
+	/*
+	 * the size classes of bpf_arena_alloc(), as soon as a program may ask for them. Here,
+	 * where it needs to know of nothing else; acquire to read
+	 */
+	struct bpf_arena_cache *class[ARENA_NR_CLASSES];
+#endif
 };
 
 /*
@@ -271,9 +282,6 @@ static inline void arena_faults_show(struct seq_file *m, const struct arena_faul
 
 /* kernel/bpf/arena_slab.c */
 #ifdef CONFIG_SLAB_BPF_ARENA
-/* 16, 32, 64, 96, 128, 192, then powers of two up to a page: 11 with 4 KiB pages */
-#define ARENA_NR_CLASSES	(PAGE_SHIFT - 1)
-
 enum arena_counter {
 	ARENA_SLABS_MAPPED,
 	ARENA_SLABS_FREED,
@@ -295,9 +303,8 @@ enum arena_counter {
  * struct arena_slabs - what an arena with slab caches has beyond one without
  * @arena: back pointer
  * @slots: slot table
- * @lock: protects @caches and the creation of size classes
+ * @lock: protects @caches and &bpf_arena.class
  * @caches: all caches, of programs and of the kernel
- * @class: the size classes of bpf_arena_alloc(); acquire to read
  * @id: for names; map ids are reused and in-kernel maps have none
  * @dead: slabs that have been given up
  * @dead_slots: stack of slots for the worker, linked through the slots themselves
@@ -321,7 +328,6 @@ struct arena_slabs {
 	struct arena_slot_table *slots;
 	struct mutex lock;
 	struct list_head caches;
-	struct bpf_arena_cache *class[ARENA_NR_CLASSES];
 	u64 id;
 	struct llist_head dead;
 	atomic_t dead_slots;

@@ -73,7 +73,7 @@ int bpf_arena_prepare_alloc(struct bpf_arena *arena, u64 min, u64 max)
 		unsigned int size = arena_class_size(i);
 		char name[40];
 
-		if (sl->class[i])
+		if (arena->class[i])
 			continue;
 		snprintf(name, sizeof(name), "arena:%llu:%u", sl->id, size);
 		/* Aligned to the largest power of two that divides the size */
@@ -81,7 +81,7 @@ int bpf_arena_prepare_alloc(struct bpf_arena *arena, u64 min, u64 max)
 		if (IS_ERR(c))
 			return PTR_ERR(c);
 		/* Pairs with the acquire in arena_alloc_object() */
-		smp_store_release(&sl->class[i], c);
+		smp_store_release(&arena->class[i], c);
 	}
 	return 0;
 }
@@ -125,16 +125,12 @@ static __always_inline void *arena_alloc_object(struct bpf_map *map, u32 size, b
 {
 	struct bpf_arena *arena = container_of(map, struct bpf_arena, map);
 	struct bpf_arena_cache *c;
-	struct arena_slabs *sl;
 
 	/* 0 is too large as well */
 	if (unlikely(map->map_type != BPF_MAP_TYPE_ARENA || size - 1 >= PAGE_SIZE))
 		return arena_alloc_large(map, size, nolock);
-	sl = arena_slabs(arena);
-	if (unlikely(!sl))
-		return NULL;
-	/* Pairs with the release in bpf_arena_prepare_alloc() */
-	c = smp_load_acquire(&sl->class[arena_class(size)]);
+	/* Pairs with the release in bpf_arena_prepare_alloc(). None in an arena without slabs */
+	c = smp_load_acquire(&arena->class[arena_class(size)]);
 	if (unlikely(!c))
 		return arena_alloc_large(map, size, nolock);
 	return nolock ? slab_arena_alloc_uaddr_nolock(c) : slab_arena_alloc_uaddr(c);
@@ -158,6 +154,11 @@ static bool arena_free_large(struct arena_slabs *sl, u32 pgoff, unsigned int off
 static noinline void arena_free_other(struct bpf_arena *arena, void *ptr,
 				      struct bpf_prog_aux *aux, unsigned long slot, u16 old)
 {
+	/* As kfree(NULL); a program cannot tell offset 0 from NULL, so nobody has that */
+	if (!(u32)(long)ptr) {
+		preempt_enable();
+		return;
+	}
 	if (arena_free_large(arena_slabs(arena), compute_pgoff(arena, (long)ptr),
 			     offset_in_page(ptr), slot)) {
 		preempt_enable();
@@ -177,10 +178,8 @@ static __always_inline void arena_free_object(struct bpf_map *map, void *ptr,
 	struct arena_slab *as;
 	struct arena_slabs *sl;
 	unsigned long slot = 0;
-	void *object;
 
-	/* As kfree(NULL); a program cannot tell offset 0 from NULL */
-	if (unlikely(map->map_type != BPF_MAP_TYPE_ARENA || !(u32)(long)ptr))
+	if (unlikely(map->map_type != BPF_MAP_TYPE_ARENA))
 		return;
 
 	sl = arena_slabs(arena);
@@ -191,9 +190,8 @@ static __always_inline void arena_free_object(struct bpf_map *map, void *ptr,
 		arena_free_other(arena, ptr, aux, slot, old);
 		return;
 	}
-	object = arena_slab_object(as, offset);
 	preempt_enable();
-	nolock ? slab_arena_free_nolock(as, object) : slab_arena_free(as, object);
+	nolock ? slab_arena_free_nolock(as, offset) : slab_arena_free(as, offset);
 }
 
 __bpf_kfunc_start_defs();
@@ -202,7 +200,6 @@ __bpf_kfunc_start_defs();
  * bpf_arena_alloc - allocate an object in an arena
  * @p__map: the arena of the program
  * @size: in bytes; up to PAGE_SIZE rounded up to a size class, above to whole pages
- * @aux: filled in by the verifier
  *
  * Context: any, NMI included; with reclaim if no call site of the program is where it may
  * not sleep, and where the arena is full, that waits a second at most for what others hold
@@ -212,7 +209,7 @@ __bpf_kfunc_start_defs();
  * size class, or NULL; always NULL for a size of 0 or of more than the arena. Its offset
  * in the arena is never 0.
  */
-__bpf_kfunc void *bpf_arena_alloc(void *p__map, u32 size, struct bpf_prog_aux *aux)
+__bpf_kfunc void *bpf_arena_alloc(void *p__map, u32 size)
 {
 	return arena_alloc_object(p__map, size, false);
 }
@@ -236,7 +233,7 @@ __bpf_kfunc void bpf_arena_free(void *p__map, void *ptr__ign, struct bpf_prog_au
 __bpf_kfunc_end_defs();
 
 /* What the verifier calls instead if some call site of the program may not sleep */
-void *bpf_arena_alloc_non_sleepable(void *p__map, u32 size, struct bpf_prog_aux *aux)
+void *bpf_arena_alloc_non_sleepable(void *p__map, u32 size)
 {
 	return arena_alloc_object(p__map, size, true);
 }
@@ -247,7 +244,7 @@ void bpf_arena_free_non_sleepable(void *p__map, void *ptr__ign, struct bpf_prog_
 }
 
 BTF_KFUNCS_START(arena_slab_kfuncs)
-BTF_ID_FLAGS(func, bpf_arena_alloc, KF_ARENA_RET | KF_IMPLICIT_ARGS | KF_SPINLOCK_SAFE)
+BTF_ID_FLAGS(func, bpf_arena_alloc, KF_ARENA_RET | KF_SPINLOCK_SAFE)
 BTF_ID_FLAGS(func, bpf_arena_free, KF_ARENA_ARG2 | KF_IMPLICIT_ARGS | KF_SPINLOCK_SAFE)
 BTF_KFUNCS_END(arena_slab_kfuncs)
 

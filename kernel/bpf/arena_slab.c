@@ -1065,7 +1065,7 @@ static int arena_cache_free_nolock(struct bpf_arena_cache *c, unsigned long offs
 
 	if (!as)
 		return err;
-	slab_arena_free_nolock(as, arena_slab_object(as, offset));
+	slab_arena_free_nolock(as, offset_in_page(offset));
 	return 0;
 }
 

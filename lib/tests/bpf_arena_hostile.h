@@ -60,7 +60,7 @@ static inline struct bpf_arena_cache *cache_of(struct kunit *test, struct bpf_ar
 /* As a program that may not sleep calls the kfuncs */
 static inline void *prog_alloc(struct kunit *test, struct bpf_arena *arena, u32 size)
 {
-	return bpf_arena_alloc_non_sleepable(&arena->map, size, ctx_of(test)->prog->aux);
+	return bpf_arena_alloc_non_sleepable(&arena->map, size);
 }
 
 static inline void prog_free(struct kunit *test, struct bpf_arena *arena, void *ptr)

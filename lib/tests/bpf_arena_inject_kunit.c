@@ -32,7 +32,7 @@
 #define NTH_ALL		0
 
 /* The kfuncs; only BTF knows them */
-void *bpf_arena_alloc(void *p__map, u32 size, struct bpf_prog_aux *aux);
+void *bpf_arena_alloc(void *p__map, u32 size);
 void bpf_arena_free(void *p__map, void *ptr__ign, struct bpf_prog_aux *aux);
 int bpf_arena_reserve_pages(void *p__map, void *ptr__ign, u32 page_cnt);
 
@@ -334,8 +334,7 @@ static void free_object(struct inject_ctx *ctx)
 /* All of the arena: the only node of the range tree goes */
 static int alloc_large_nolock(struct inject_ctx *ctx)
 {
-	ctx->p = bpf_arena_alloc_non_sleepable(&ctx->arena->map, TEST_PAGES * PAGE_SIZE,
-					       ctx->prog->aux);
+	ctx->p = bpf_arena_alloc_non_sleepable(&ctx->arena->map, TEST_PAGES * PAGE_SIZE);
 	return ctx->p ? 0 : -ENOMEM;
 }
 
@@ -645,7 +644,7 @@ static void out_object_nolock(struct inject_ctx *ctx)
 
 static int take_large(struct inject_ctx *ctx)
 {
-	ctx->p = bpf_arena_alloc_non_sleepable(&ctx->arena->map, 3 * PAGE_SIZE, ctx->prog->aux);
+	ctx->p = bpf_arena_alloc_non_sleepable(&ctx->arena->map, 3 * PAGE_SIZE);
 	return ctx->p ? 0 : -ENOMEM;
 }
 
@@ -742,8 +741,7 @@ static void no_second_try_at_the_end(struct kunit *test)
 
 	make_arena(test, ctx, 0);
 	KUNIT_ASSERT_EQ(test, bpf_arena_prepare_alloc(ctx->arena, PAGE_SIZE, PAGE_SIZE), 0);
-	KUNIT_ASSERT_NOT_NULL(test, bpf_arena_alloc_non_sleepable(&ctx->arena->map, PAGE_SIZE,
-								  ctx->prog->aux));
+	KUNIT_ASSERT_NOT_NULL(test, bpf_arena_alloc_non_sleepable(&ctx->arena->map, PAGE_SIZE));
 	KUNIT_ASSERT_EQ(test, take_large(ctx), 0);
 	fill_arena(test, ctx);
 
@@ -1093,13 +1091,13 @@ static void lock_of_ones_own(struct kunit *test)
 	arena = ctx->arena;
 	map = &arena->map;
 	KUNIT_ASSERT_EQ(test, bpf_arena_prepare_alloc(arena, 64, 64), 0);
-	first = bpf_arena_alloc_non_sleepable(map, 64, ctx->prog->aux);
+	first = bpf_arena_alloc_non_sleepable(map, 64);
 	KUNIT_ASSERT_NOT_NULL(test, first);
 	KUNIT_ASSERT_EQ(test, alloc_pages_middle(ctx), 0);
 
 	KUNIT_ASSERT_EQ(test, raw_res_spin_lock_irqsave(&arena->spinlock, flags), 0);
 	p = bpf_arena_cache_alloc_nolock(ctx->c, 0);
-	large = bpf_arena_alloc_non_sleepable(map, 2 * PAGE_SIZE, ctx->prog->aux);
+	large = bpf_arena_alloc_non_sleepable(map, 2 * PAGE_SIZE);
 	pages = bpf_arena_alloc_pages_non_sleepable(map, NULL, 1, NUMA_NO_NODE, 0);
 	reserved = bpf_arena_reserve_pages(map, uaddr_of(MIDDLE + 10), 1);
 	bpf_arena_free_pages_non_sleepable(map, ctx->p, 5);
@@ -1225,7 +1223,7 @@ static void free_slab_sleeping(struct inject_ctx *ctx, void *p)
 
 static void *large_sleeping(struct inject_ctx *ctx)
 {
-	return bpf_arena_alloc(&ctx->arena->map, 2 * PAGE_SIZE, ctx->prog->aux);
+	return bpf_arena_alloc(&ctx->arena->map, 2 * PAGE_SIZE);
 }
 
 static void free_large_sleeping(struct inject_ctx *ctx, void *p)
@@ -1286,9 +1284,8 @@ static void map_free_waits_for_the_lock(struct kunit *test)
 	make_arena(test, ctx, 0);
 	arena = ctx->arena;
 	KUNIT_ASSERT_EQ(test, bpf_arena_prepare_alloc(arena, 64, 64), 0);
-	KUNIT_ASSERT_NOT_NULL(test, bpf_arena_alloc_non_sleepable(&arena->map, 64, ctx->prog->aux));
-	KUNIT_ASSERT_NOT_NULL(test, bpf_arena_alloc_non_sleepable(&arena->map, 2 * PAGE_SIZE,
-								  ctx->prog->aux));
+	KUNIT_ASSERT_NOT_NULL(test, bpf_arena_alloc_non_sleepable(&arena->map, 64));
+	KUNIT_ASSERT_NOT_NULL(test, bpf_arena_alloc_non_sleepable(&arena->map, 2 * PAGE_SIZE));
 	KUNIT_ASSERT_EQ(test, alloc_pages_middle(ctx), 0);
 	kunit_activate_static_stub(test, arena_slabs_free, note_the_end);
 

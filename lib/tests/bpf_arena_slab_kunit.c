@@ -34,7 +34,7 @@ static void *prog_alloc(struct kunit *test, u32 size)
 {
 	struct slab_ctx *ctx = ctx_of(test);
 
-	return bpf_arena_alloc_non_sleepable(&ctx->arena->map, size, ctx->prog->aux);
+	return bpf_arena_alloc_non_sleepable(&ctx->arena->map, size);
 }
 
 static void prog_free(struct kunit *test, void *ptr)
@@ -280,21 +280,19 @@ static void alloc_refuses(struct kunit *test)
 static void classes_are_made_as_asked(struct kunit *test)
 {
 	struct slab_ctx *ctx = ctx_of(test);
-	struct arena_slabs *sl;
 	unsigned int nr = 0;
 
 	/* 100 bytes to 300: 128, 192, 256, 512 */
 	KUNIT_ASSERT_EQ(test, bpf_arena_prepare_alloc(ctx->arena, 100, 300), 0);
 	KUNIT_ASSERT_EQ(test, bpf_arena_prepare_alloc(ctx->arena, 150, 300), 0);
-	sl = ctx->arena->slabs;
 	for (int i = 0; i < ARENA_NR_CLASSES; i++)
-		nr += !!sl->class[i];
+		nr += !!ctx->arena->class[i];
 	KUNIT_EXPECT_EQ(test, nr, 4);
 	KUNIT_ASSERT_EQ(test, bpf_arena_prepare_alloc(ctx->arena, 0, U64_MAX), 0);
 	for (int i = 0; i < ARENA_NR_CLASSES; i++)
-		KUNIT_ASSERT_NOT_NULL(test, sl->class[i]);
-	KUNIT_EXPECT_EQ(test, sl->class[0]->size, 16);
-	KUNIT_EXPECT_EQ(test, sl->class[ARENA_NR_CLASSES - 1]->size, PAGE_SIZE);
+		KUNIT_ASSERT_NOT_NULL(test, ctx->arena->class[i]);
+	KUNIT_EXPECT_EQ(test, ctx->arena->class[0]->size, 16);
+	KUNIT_EXPECT_EQ(test, ctx->arena->class[ARENA_NR_CLASSES - 1]->size, PAGE_SIZE);
 }
 
 /* SLUB writes nothing into free objects: no link, no address, not for a moment */
@@ -1085,7 +1083,7 @@ static void short_mapping_has_a_neighbour(struct kunit *test)
 
 	c = bpf_arena_cache_create(&arena->map, "kunit", PAGE_SIZE, 0, 0);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, c);
-	large = bpf_arena_alloc_non_sleepable(&arena->map, 2 * PAGE_SIZE, ctx->prog->aux);
+	large = bpf_arena_alloc_non_sleepable(&arena->map, 2 * PAGE_SIZE);
 	KUNIT_EXPECT_NOT_NULL(test, large);
 	for (int i = 0; i < ARRAY_SIZE(p); i++) {
 		p[i] = bpf_arena_cache_alloc(c, GFP_KERNEL);
@@ -1158,7 +1156,7 @@ static void leaks_go_with_the_arena(struct kunit *test)
 
 	for (int i = 0; i < 3000; i++) {
 		void *p = bpf_arena_alloc_non_sleepable(&arena->map, i % 50 ? 1 + i % 700 :
-							2 * PAGE_SIZE, ctx->prog->aux);
+							2 * PAGE_SIZE);
 
 		got += !!p;
 		/* Full slabs, partial ones, objects in sheaves and on deferred stacks */

@@ -219,7 +219,7 @@ static void leak(struct kunit *test, struct bpf_arena *arena, u32 size, unsigned
 		for (int tries = 0; tries < 50 && !p[i]; tries++) {
 			if (tries)
 				msleep(20);
-			p[i] = bpf_arena_alloc_non_sleepable(&arena->map, size, ctx->prog->aux);
+			p[i] = bpf_arena_alloc_non_sleepable(&arena->map, size);
 		}
 		KUNIT_EXPECT_NOT_NULL(test, p[i]);
 	}
@@ -314,7 +314,7 @@ static void deferred_frees_are_pending(struct kunit *test)
 	init_completion(&o.pending);
 	KUNIT_ASSERT_EQ(test, bpf_arena_prepare_alloc(arena, PAGE_SIZE, PAGE_SIZE), 0);
 	for (unsigned int i = 0; i < o.nr; i++) {
-		o.p[i] = bpf_arena_alloc_non_sleepable(&arena->map, PAGE_SIZE, o.ctx->prog->aux);
+		o.p[i] = bpf_arena_alloc_non_sleepable(&arena->map, PAGE_SIZE);
 		KUNIT_ASSERT_NOT_NULL(test, o.p[i]);
 	}
 	t = kthread_create(free_with_irqs_off, &o, "arena-irqs-off");

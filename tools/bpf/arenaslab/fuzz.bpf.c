@@ -534,8 +534,8 @@ int look_busy(struct fuzz_args *args)
 	busy |= !!sl->dead.first << 1;
 	/* The end of a list is the only number that is no page of so small an arena */
 	busy |= ((u32)sl->dead_slots.counter < pages) << 2;
-	for (i = 0; i < sizeof(sl->class) / sizeof(sl->class[0]); i++) {
-		c = sl->class[i];
+	for (i = 0; i < sizeof(a->class) / sizeof(a->class[0]); i++) {
+		c = a->class[i];
 		if (c)
 			busy |= ((u32)c->deferred.counter < pages) << 3;
 	}
